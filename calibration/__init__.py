@@ -1,0 +1,1 @@
+"""Data: episode readers, activation ranges, and the simulated table robot."""

@@ -1,0 +1,1 @@
+"""The offline builder: policy families, training, export, quantization, proof and packing."""

@@ -1,0 +1,187 @@
+"""``manifest.json``: everything that the runtime needs to know of a bundle, and every file's digest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jetvla.runtime.action_spec import ActionSpec
+
+SCHEMA_VERSION = 1
+
+ResizeMethod = Literal["pillow_bilinear", "pillow_bicubic", "opencv_linear", "opencv_area"]
+Fit = Literal["stretch", "pad", "crop"]
+Dtype = Literal["uint8", "int64", "float32", "float16", "bool"]
+Precision = Literal["fp32", "fp16", "int8-fp32", "int8-fp16"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ResizeSpec(_Record):
+    """How a camera image becomes the policy's input; it must be the one of training.
+
+    ``stretch`` ignores the aspect ratio, ``pad`` adds black bars, ``crop`` cuts the centre.
+    """
+
+    method: ResizeMethod
+    fit: Fit
+
+
+class CameraSpec(_Record):
+    """One camera that the policy was trained with; ``height`` and ``width`` are the policy's input."""
+
+    name: str = Field(min_length=1)
+    height: int = Field(gt=0, le=4096)
+    width: int = Field(gt=0, le=4096)
+
+
+class TensorSpec(_Record):
+    """Data type and static shape of one graph input or output."""
+
+    dtype: Dtype
+    shape: tuple[int, ...]
+
+
+class GraphSpec(_Record):
+    """One ONNX file of the bundle, with its interface."""
+
+    file: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+class TextSpec(_Record):
+    """Tokenization: ids are padded or cut to ``max_tokens``.
+
+    ``embedding`` names the memory-mapped word-embedding file (float32 [V, E]) when it is kept out
+    of the language graph, whose first input is then ``input_embeds`` and not ``input_ids``.
+    """
+
+    tokenizer: str = "tokenizer.json"
+    max_tokens: int = Field(gt=0, le=4096)
+    pad_id: int = Field(ge=0)
+    embedding: str | None = None
+
+
+class GoldenSpec(_Record):
+    """Golden samples, and by precision the largest allowed |action - checkpoint's action|, each dimension divided
+    by its ``scale``."""
+
+    file: str = "golden.npz"
+    count: int = Field(gt=0)
+    scale: tuple[float, ...]
+    tolerance: dict[Precision, float]
+
+
+class Normalization(_Record):
+    """Action statistics that are already inside the step graph: ``action = output * std + mean``."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class ErrorReport(_Record):
+    """|difference of actions| over ``samples`` real observations, per dimension, in action units."""
+
+    samples: int = Field(gt=0)
+    max: tuple[float, ...]
+    mean: tuple[float, ...]
+
+
+class PrecisionReport(_Record):
+    """What became of one requested precision of the step graph.
+
+    ``error`` is against FP32 on held-out episodes. ``relative_error`` is the mean over dimensions of mean error
+    divided by that dimension's range; ``tolerance`` is its limit.
+    """
+
+    precision: Precision
+    written: bool
+    reason: str
+    held_out: Literal["held-out episodes", "random observations"]
+    error: ErrorReport
+    relative_error: float
+    tolerance: float
+    quantized_nodes: int = 0
+    float_nodes: int = 0
+
+
+class CalibrationSpec(_Record):
+    """Where the activation ranges came from."""
+
+    method: Literal["mse"]
+    samples: int = Field(ge=0)
+    episodes: tuple[str, ...]
+    data_sha256: str
+
+
+class FileSpec(_Record):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Manifest(_Record):
+    """The contents of ``manifest.json``.
+
+    Attributes:
+        schema_version: version of this layout.
+        version: the bundle's own version; only ever rises for one policy.
+        name: for people.
+        family: policy family that exported it.
+        horizon: H, actions per chunk.
+        dt_s: time between the actions of a chunk, seconds.
+        replan_s: intended time between chunks, seconds.
+        execution: how overlapping chunks are merged.
+        graphs: by name: ``language.fp32``, ``step.fp32``, ``step.int8-fp32``, ...
+        parity: FP32 graphs against the checkpoint in PyTorch.
+        precision: what became of each other precision.
+        files: digest of every file of the bundle but ``manifest.json`` and ``manifest.sig``.
+    """
+
+    schema_version: Literal[1] = 1
+    version: int = Field(ge=1)
+    name: str
+    family: str
+    action: ActionSpec
+    cameras: tuple[CameraSpec, ...] = Field(min_length=1)
+    state: tuple[str, ...] = ()
+    horizon: int = Field(ge=1, le=1000)
+    dt_s: float = Field(gt=0, le=10)
+    replan_s: float = Field(gt=0, le=10)
+    execution: Literal["latest"] = "latest"
+    resize: ResizeSpec
+    text: TextSpec | None = None
+    graphs: dict[str, GraphSpec]
+    normalization: Normalization
+    golden: GoldenSpec
+    parity: ErrorReport
+    precision: tuple[PrecisionReport, ...] = ()
+    calibration: CalibrationSpec | None = None
+    builder: dict[str, str]
+    files: dict[str, FileSpec]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Manifest:
+        if "step.fp32" not in self.graphs:
+            raise ValueError("graphs: step.fp32 is missing")
+        if self.text is not None and "language.fp32" not in self.graphs:
+            raise ValueError("graphs: language.fp32 is missing, though 'text' is there")
+        named = {g.file for g in self.graphs.values()} | {self.golden.file}
+        if self.text is not None:
+            named |= {f for f in (self.text.tokenizer, self.text.embedding) if f is not None}
+        missing = sorted(n for n in named if n not in self.files)
+        if missing:
+            raise ValueError(f"files: no digest of {', '.join(missing)}")
+        for field in ("mean", "std"):
+            if len(getattr(self.normalization, field)) != len(self.action):
+                raise ValueError(f"normalization.{field} must have {len(self.action)} numbers")
+        return self
+
+    @property
+    def step_precisions(self) -> tuple[Precision, ...]:
+        """Precisions in which a step graph is present, fp32 first."""
+        order: tuple[Precision, ...] = ("fp32", "fp16", "int8-fp32", "int8-fp16")
+        return tuple(p for p in order if f"step.{p}" in self.graphs)

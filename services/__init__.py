@@ -1,0 +1,1 @@
+"""The ``jetvla`` command and the wiring of its daemons."""
