@@ -1,0 +1,54 @@
+"""The ``jetvla`` command. Each subcommand is a module of ``services/commands`` with ``configure`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from jetvla.runtime.errors import JetvlaError
+
+COMMANDS: dict[str, str] = {
+    "train": "train a policy on recorded episodes",
+    "build": "turn a checkpoint into a signed bundle",
+    "keys": "make and list the keys that sign bundles",
+    "inspect": "print what a bundle holds",
+    "verify": "check a bundle's files and signature",
+    "run": "run policy and guard in the foreground",
+    "arm": "let the robot move (also: --disarm, --reset)",
+    "say": "give the robot an instruction",
+    "status": "print what the running daemons report",
+    "simulate": "run the simulated table robot, or record demonstrations with it",
+    "profile": "measure where every millisecond goes",
+    "doctor": "say what is ready on this machine and what is not",
+    "config": "check a configuration file, or print its JSON schema",
+    "demo": "build the small policy, run it on the simulated robot, and print what happened",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. Command modules import nothing heavy at their top."""
+    root = argparse.ArgumentParser(prog="jetvla", description="From a VLA checkpoint to a safely moving robot.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"jetvla.services.commands.{name}")
+        sub = commands.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.configure(sub)
+        sub.set_defaults(run=module.run)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; 0 on success, 1 on a user's error, 2 on wrong usage, 130 on Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except JetvlaError as error:
+        print(f"jetvla {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"jetvla {arguments.command}: interrupted", file=sys.stderr)
+        return 130
