@@ -1,0 +1,116 @@
+"""A bundle: a folder that holds one policy, whole and unaltered, or it is not opened at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from jetvla.runtime.errors import BundleError
+from jetvla.runtime.keys import TrustedKey, find_signer
+from jetvla.runtime.manifest import SCHEMA_VERSION, FileSpec, Manifest
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+ARCHIVE_SUFFIX = ".jetvla"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: its folder.
+        manifest: what it holds.
+        digest: SHA-256 of ``manifest.json``, hexadecimal; through the manifest it covers every file.
+        signer: the trusted key that signed it; None when the signature was not asked for.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    signer: TrustedKey | None
+
+    @classmethod
+    def open(cls, path: Path, trusted: tuple[TrustedKey, ...] | None) -> Bundle:
+        """Check every file's digest, and the signature unless ``trusted`` is None.
+
+        Raises:
+            BundleError: naming the first thing that is wrong and what to do.
+        """
+        if path.is_file():
+            raise BundleError(f"{path} is a packed bundle; unpack it first: tar -xf {path.name} -C FOLDER")
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}; make one with 'jetvla build'")
+        raw = (path / MANIFEST).read_bytes()
+        signer = None if trusted is None else _check_signature(path, raw, trusted)
+        manifest = parse_manifest(raw, path / MANIFEST)
+        _check_files(path, manifest)
+        return cls(path, manifest, hashlib.sha256(raw).hexdigest(), signer)
+
+    def file(self, name: str) -> Path:
+        """Path of a file that the manifest lists; KeyError if it lists none such."""
+        if name not in self.manifest.files:
+            raise KeyError(name)
+        return self.path / name
+
+
+def parse_manifest(raw: bytes, path: Path) -> Manifest:
+    """Read a manifest; BundleError names each wrong field."""
+    try:
+        version = json.loads(raw).get("schema_version")
+    except (ValueError, AttributeError) as error:
+        raise BundleError(f"{path} is not a JSON object ({error}); the bundle is damaged, copy it again") from error
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema_version is {version!r}, and this jetvla reads {SCHEMA_VERSION}; "
+            "build the bundle again, or install the jetvla that it was built for"
+        )
+    try:
+        return Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors())
+        raise BundleError(f"{path}: {problems}; build the bundle again") from error
+
+
+def digest_file(path: Path) -> FileSpec:
+    """SHA-256 and size of one file, read in pieces."""
+    sha, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            sha.update(piece)
+            size += len(piece)
+    return FileSpec(sha256=sha.hexdigest(), size=size)
+
+
+def digest_files(folder: Path) -> dict[str, FileSpec]:
+    """Digest of every file of a bundle folder but the manifest and its signature, sorted by name."""
+    names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, SIGNATURE))
+    return {name: digest_file(folder / name) for name in names}
+
+
+def _check_signature(path: Path, raw: bytes, trusted: tuple[TrustedKey, ...]) -> TrustedKey:
+    if not (path / SIGNATURE).is_file():
+        raise BundleError(f"{path}: {SIGNATURE} is missing, so the bundle is unsigned; build it with --key")
+    return find_signer(raw, (path / SIGNATURE).read_bytes(), trusted)
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    unsafe = [name for name in manifest.files if Path(name).name != name]
+    if unsafe:
+        raise BundleError(f"{path}: {MANIFEST} names files outside the bundle: {', '.join(unsafe)}")
+    present = {p.name for p in path.iterdir()} - {MANIFEST, SIGNATURE}
+    for name, expected in manifest.files.items():
+        if name not in present:
+            raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+        actual = digest_file(path / name)
+        if actual != expected:
+            what = "size" if actual.size != expected.size else "content"
+            raise BundleError(f"{path}: {name} is altered (its {what} differs from the manifest); copy the bundle again")
+    extra = sorted(present - manifest.files.keys())
+    if extra:
+        raise BundleError(f"{path}: {', '.join(extra)} not listed in {MANIFEST}; remove what does not belong there")
