@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jetvla.runtime.errors import BundleError
 
@@ -33,7 +32,7 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
-                if not member.isfile() or os.path.basename(member.name) != member.name:
+                if not member.isfile() or PurePosixPath(member.name).name != member.name:
                     raise BundleError(f"{archive}: {member.name!r} is not a plain file at the top of the archive")
                 source = tar.extractfile(member)
                 assert source is not None  # isfile() members always have contents

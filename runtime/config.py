@@ -1,0 +1,190 @@
+"""``jetvla.yaml``: one model, checked once, with every mistake named by its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.guard.limits import LimitOverrides
+from jetvla.runtime.yaml_source import YamlSource
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        """Paths are relative to the configuration file, not to the process's folder."""
+        base = (info.context or {}).get("folder")
+        return base / value if isinstance(value, Path) and base is not None else value
+
+
+class VideoCamera(_Section):
+    """A video file, played at its own speed."""
+
+    kind: Literal["video"]
+    path: Path
+    loop: bool = False
+
+
+class FramesCamera(_Section):
+    """A folder of images, in the order of their names."""
+
+    kind: Literal["frames"]
+    path: Path
+    fps: float = Field(default=30.0, gt=0, le=1000)
+    loop: bool = False
+
+
+class V4l2Camera(_Section):
+    """A V4L2 device through OpenCV. ``stamp: driver`` takes the kernel's capture time."""
+
+    kind: Literal["v4l2"]
+    device: str = "/dev/video0"
+    size: tuple[int, int] = (640, 480)
+    fps: float = Field(default=30.0, gt=0, le=1000)
+    stamp: Literal["driver", "arrival"] = "driver"
+
+
+class RosCamera(_Section):
+    """A ROS 2 topic of sensor_msgs/Image, or of CompressedImage when ``compressed``.
+
+    ``stamp: arrival`` is for publishers whose header stamps are zero or of simulated time.
+    """
+
+    kind: Literal["ros"]
+    topic: str = "/camera/image_raw"
+    compressed: bool = False
+    stamp: Literal["header", "arrival"] = "header"
+
+
+CameraConfig = Annotated[VideoCamera | FramesCamera | V4l2Camera | RosCamera, Field(discriminator="kind")]
+
+
+class InstructionConfig(_Section):
+    """Where instructions come from. ``text`` is one that is there from the start and does not expire."""
+
+    topic: str = "/voice_command"
+    text: str | None = None
+    ttl_s: float = Field(default=60.0, gt=0, le=86400)
+    max_chars: int = Field(default=200, ge=1, le=10000)
+    stop_words: tuple[str, ...] = ("stop", "halt")
+
+
+class PolicyConfig(_Section):
+    """The policy process. ``auto`` precision takes INT8 where the bundle has it; ``auto`` threads leaves one core free."""
+
+    backend: Literal["auto", "onnxruntime", "null"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "int8-fp32", "int8-fp16"] = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
+    rate_hz: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = "auto"
+
+
+class TwistOutput(_Section):
+    """geometry_msgs/Twist from the action's linear and angular dimensions."""
+
+    kind: Literal["twist"]
+    topic: str = "/cmd_vel"
+    frame: str = "base_link"
+
+
+class LogOutput(_Section):
+    """JSON lines, one a command: for trials without a robot."""
+
+    kind: Literal["log"]
+    path: Path
+
+
+OutputConfig = Annotated[TwistOutput | LogOutput, Field(discriminator="kind")]
+
+
+class GuardConfig(_Section):
+    """The guard process."""
+
+    rate_hz: float = Field(default=100.0, ge=10, le=1000)
+    limits: LimitOverrides = LimitOverrides()
+    estop: str = "~/estop"
+    outputs: tuple[OutputConfig, ...] = (TwistOutput(kind="twist"),)
+
+
+class RosConfig(_Section):
+    """``domain_id`` None leaves it to the environment."""
+
+    domain_id: int | None = Field(default=None, ge=0, le=232)
+    namespace: str = Field(default="", pattern=r"^(/?[A-Za-z_][A-Za-z0-9_]*)*$")
+
+
+class Config(_Section):
+    """The whole file.
+
+    Attributes:
+        bundle: folder of the bundle to run.
+        trusted: folder of the public keys whose bundles may run.
+        run_dir: folder of the policy-guard socket and of ``status.json``.
+        cameras: by the names that the bundle gives its cameras.
+    """
+
+    bundle: Path
+    trusted: Path = Path("/etc/jetvla/trusted.d")
+    run_dir: Path = Path("/run/jetvla")
+    cameras: dict[str, CameraConfig] = Field(min_length=1)
+    instruction: InstructionConfig = InstructionConfig()
+    policy: PolicyConfig = PolicyConfig()
+    guard: GuardConfig = GuardConfig()
+    ros: RosConfig = RosConfig()
+
+    @property
+    def socket(self) -> Path:
+        return self.run_dir / "policy.sock"
+
+    @property
+    def status(self) -> Path:
+        return self.run_dir / "status.json"
+
+    @property
+    def uses_ros(self) -> bool:
+        """Whether any camera or output is on ROS 2."""
+        return any(c.kind == "ros" for c in self.cameras.values()) or any(
+            o.kind == "twist" for o in self.guard.outputs
+        )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check ``path``.
+
+    Raises:
+        ConfigError: one line for every mistake, as ``file:line: key: what is wrong``.
+    """
+    source = YamlSource.read(path)
+    data = {} if source.data is None else source.data
+    try:
+        return Config.model_validate(data, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        problems = [
+            f"{path}:{source.line(problem['loc'])}: {_describe(problem['loc'], source)}: {_message(problem)}"
+            for problem in error.errors()
+        ]
+        raise ConfigError("\n".join(["the configuration is wrong:", *problems])) from error
+
+
+def _describe(location: tuple[str | int, ...], source: YamlSource) -> str:
+    """Dotted key, without the union tags that pydantic adds."""
+    parts: tuple[str | int, ...] = ()
+    for index, part in enumerate(location):
+        if (*parts, part) in source.lines or index == len(location) - 1:
+            parts = (*parts, part)
+    return ".".join(map(str, parts)) or "(root)"
+
+
+def _message(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "unknown key; remove it or correct its spelling"
+    if problem["type"] == "missing":
+        return "is required; add it"
+    shown = problem.get("input")
+    value = f" (it is {shown!r})" if isinstance(shown, (str, int, float, bool)) else ""
+    return f"{problem['msg']}{value}"

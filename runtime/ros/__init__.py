@@ -1,0 +1,1 @@
+"""ROS 2 through rclpy, which is imported only when a node is opened."""

@@ -1,0 +1,60 @@
+"""One rclpy context and node of a process."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from jetvla.runtime.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+INSTALL = "apt install ros-$ROS_DISTRO-rclpy (on a Jetson), or pip install 'jetvla[ros]' (x86-64)"
+
+
+class RosSession:
+    """Opens a node in its own context and spins it in the caller's thread.
+
+    Signals stay with the process: rclpy's own handlers would end it without a controlled stop.
+
+    Args:
+        name: node name.
+        namespace: ROS namespace, may be empty.
+        domain_id: None takes ``ROS_DOMAIN_ID`` from the environment.
+
+    Raises:
+        MissingDependency: if rclpy is not installed.
+    """
+
+    def __init__(self, name: str, namespace: str = "", domain_id: int | None = None) -> None:
+        try:
+            import rclpy
+            from rclpy.executors import SingleThreadedExecutor
+            from rclpy.signals import SignalHandlerOptions
+        except ImportError as error:
+            raise MissingDependency("rclpy", "ROS 2", INSTALL) from error
+        self._context = rclpy.Context()
+        rclpy.init(
+            args=[], context=self._context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO
+        )
+        self.node: Node = rclpy.create_node(name, context=self._context, namespace=namespace or None)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def spin_once(self, timeout_s: float) -> None:
+        """Run at most one callback; return after ``timeout_s`` without one."""
+        self._executor.spin_once(timeout_sec=max(timeout_s, 0.0))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def __enter__(self) -> RosSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
