@@ -85,11 +85,13 @@ class PolicyConfig(_Section):
 
 
 class TwistOutput(_Section):
-    """geometry_msgs/Twist from the action's linear and angular dimensions."""
+    """geometry_msgs/Twist. ``linear`` and ``angular`` name the action dimensions of x, y, z; null sends 0."""
 
     kind: Literal["twist"]
     topic: str = "/cmd_vel"
     frame: str = "base_link"
+    linear: tuple[str | None, str | None, str | None] = ("x", "y", "z")
+    angular: tuple[str | None, str | None, str | None] = ("roll", "pitch", "yaw")
 
 
 class LogOutput(_Section):

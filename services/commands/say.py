@@ -1,0 +1,20 @@
+"""Give the robot an instruction: jetvla say "pick up the red block". It never arms the robot."""
+
+from __future__ import annotations
+
+import argparse
+
+from jetvla.services.operator import OperatorConsole, add_config_option, add_timeout_option
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", help="the sentence; a stop word brings the robot to a controlled stop")
+    add_config_option(parser)
+    add_timeout_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with OperatorConsole.of(arguments.config) as console:
+        listeners = console.say(arguments.text, arguments.timeout)
+    print(f"said to {listeners} listeners: {arguments.text}")
+    return 0

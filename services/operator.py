@@ -1,0 +1,109 @@
+"""What an operator does to running daemons over ROS 2: arm, disarm, reset, say."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.errors import ArmingError, JetvlaError
+from jetvla.runtime.ros.session import RosSession
+
+if TYPE_CHECKING:
+    from std_srvs.srv import Trigger
+
+DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """``--config``, the same for every command that talks to the daemons."""
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, help="configuration of the daemons (default: %(default)s)"
+    )
+
+
+def add_timeout_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for the guard (default: %(default)s)")
+
+
+class OperatorConsole:
+    """Talks to the guard that runs with ``config``."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._session = RosSession(f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id)
+
+    @classmethod
+    def of(cls, path: Path) -> OperatorConsole:
+        return cls(load_config(path))
+
+    def call(self, service: str, timeout_s: float) -> str:
+        """Call ``arm``, ``disarm`` or ``reset``; return the guard's answer.
+
+        Raises:
+            ArmingError: if the guard refuses, with its reasons.
+            JetvlaError: if no guard answers in time.
+        """
+        from std_srvs.srv import Trigger
+
+        from jetvla.runtime.ros.guard_node import GUARD_NODE
+
+        name = f"{self._session.node.get_namespace().rstrip('/')}/{GUARD_NODE}/{service}"
+        client = self._session.node.create_client(Trigger, name)
+        if not client.wait_for_service(timeout_sec=timeout_s):
+            raise JetvlaError(
+                f"no guard offers {name} within {timeout_s:g} s; is it running (jetvla status), "
+                "and on the same ROS domain?"
+            )
+        future = client.call_async(Trigger.Request())
+        deadline = time.monotonic() + timeout_s
+        while not future.done() and time.monotonic() < deadline:
+            self._session.spin_once(0.1)
+        response: Trigger.Response | None = future.result() if future.done() else None
+        if response is None:
+            raise JetvlaError(f"the guard did not answer {name} within {timeout_s:g} s; is it overloaded?")
+        if not response.success:
+            raise ArmingError(f"the guard refuses to {service}: {response.message}")
+        return str(response.message)
+
+    def say(self, text: str, timeout_s: float) -> int:
+        """Publish an instruction once policy and guard listen; return how many listen.
+
+        Raises:
+            JetvlaError: if fewer than two listen in time.
+        """
+        from std_msgs.msg import String
+
+        from jetvla.runtime.ros.guard_node import GUARD_NODE
+        from jetvla.runtime.ros.policy_node import POLICY_NODE
+
+        topic = self._config.instruction.topic
+        publisher = self._session.node.create_publisher(String, topic, 10)
+        deadline = time.monotonic() + timeout_s
+        while (missing := {GUARD_NODE, POLICY_NODE} - self._listeners(publisher.topic_name)) or (
+            publisher.get_subscription_count() < 2
+        ):
+            if time.monotonic() > deadline:
+                raise JetvlaError(
+                    f"{' and '.join(sorted(missing)) or 'the daemons'} do not listen to {topic} "
+                    f"within {timeout_s:g} s; are they running (jetvla status), and on the same ROS domain?"
+                )
+            self._session.spin_once(0.05)
+        publisher.publish(String(data=text))
+        publisher.wait_for_all_acked()
+        return int(publisher.get_subscription_count())
+
+    def _listeners(self, topic: str) -> set[str]:
+        return {info.node_name for info in self._session.node.get_subscriptions_info_by_topic(topic)}
+
+    def close(self) -> None:
+        self._session.close()
+
+    def __enter__(self) -> OperatorConsole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
