@@ -1,0 +1,94 @@
+"""Runs guard and policy as two processes in the foreground, and stops the robot before anything else."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from jetvla.runtime.errors import JetvlaError
+
+GUARD = "guard"
+POLICY = "policy"
+_MODULES = {GUARD: "jetvla.services.guard_daemon", POLICY: "jetvla.services.policy_daemon"}
+_PR_SET_PDEATHSIG = 1
+_STOP_TIMEOUT_S = 10.0
+
+
+def _end_with_parent() -> None:
+    """In the child: get SIGTERM, and so a controlled stop, if the supervisor is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Daemons:
+    """The two processes of one configuration.
+
+    Each is its own session, so that a Ctrl-C in the terminal reaches the supervisor alone and the guard is not
+    cut short.
+    """
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start the guard, then the policy."""
+        for name in (GUARD, POLICY):
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", _MODULES[name], "--config", str(self._config)],
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
+    def dead(self) -> str | None:
+        """Name of a process that has ended, if one has."""
+        return next((n for n, p in self.processes.items() if p.poll() is not None), None)
+
+    def stop(self) -> None:
+        """End the guard first, which brings the robot to rest, and the policy after it."""
+        for name in (GUARD, POLICY):
+            process = self.processes.get(name)
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def __enter__(self) -> Daemons:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
+    """Run both daemons until SIGINT, SIGTERM or ``until()``; then stop the robot.
+
+    Raises:
+        JetvlaError: if a daemon ends by itself; the other has then been stopped.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+
+    former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Daemons(config) as daemons:
+            while not asked and not until():
+                if (name := daemons.dead()) is not None:
+                    status = daemons.processes[name].returncode
+                    raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")
+                time.sleep(0.1)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
