@@ -1,16 +1,61 @@
 PYTHON ?= python3.11
+PYTHON_JETPACK6 ?= python3.10
+PYTHON_JETPACK7 ?= python3.12
+BUILD := build
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TYPING := $(BUILD)/typing
+PACKAGES := runtime calibration engines services
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Nodes of tests and demo talk on this machine alone; Humble reads the second name.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_LOCALHOST_ONLY := 1
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test test-jetpack check bench size clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[build,ros,dev]'
+	$(BIN)/$(PIP_INSTALL) torch
+	$(BIN)/$(PIP_INSTALL) --editable '.[build,ros,dev]'
 	touch $@
+
+demo: setup
+	$(BIN)/jetvla demo --workdir $(BUILD)/demo
+
+test: setup
+	$(BIN)/pytest
+
+# The device's Pythons, with the runtime's dependencies alone: no torch, no ROS 2.
+test-jetpack: $(BUILD)/venv-jetpack6/.installed $(BUILD)/venv-jetpack7/.installed
+	$(BUILD)/venv-jetpack6/bin/python -m pytest tests/runtime tests/property
+	$(BUILD)/venv-jetpack7/bin/python -m pytest tests/runtime tests/property
+
+$(BUILD)/venv-jetpack6/.installed: INTERPRETER = $(PYTHON_JETPACK6)
+$(BUILD)/venv-jetpack7/.installed: INTERPRETER = $(PYTHON_JETPACK7)
+$(BUILD)/venv-jetpack%/.installed: pyproject.toml setup.py constraints.txt
+	$(INTERPRETER) -m venv $(@D)
+	$(@D)/bin/$(PIP_INSTALL) --editable . pytest hypothesis
+	touch $@
+
+check: setup $(TYPING)/jetvla
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(TYPING) $(BIN)/mypy $(PACKAGES:%=-p jetvla.%)
+	$(BIN)/lint-imports
+
+$(TYPING)/jetvla:
+	mkdir -p $(TYPING)
+	ln -sfn ../.. $@
+
+bench: setup
+	$(BIN)/jetvla bench
+
+size:
+	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done
+
+clean:
+	rm -rf $(BUILD) $(VENV) dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
