@@ -1,0 +1,111 @@
+"""What a backend is. Names, shapes and types are checked here, once for all of them; a backend only runs."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jetvla.runtime.errors import EngineError
+from jetvla.runtime.manifest import GraphSpec, TensorSpec
+
+Array = NDArray[Any]
+
+
+def spare_one_core() -> int:
+    """Number of threads that leaves one of this process's cores to everything else; at least 1."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine may use the machine.
+
+    Attributes:
+        threads: None leaves one core free.
+        spinning: let idle threads burn their core between steps, for a slightly faster step.
+    """
+
+    threads: int | None = None
+    spinning: bool = False
+
+
+class Engine(ABC):
+    """One opened graph. Not for use by two threads at a time.
+
+    Args:
+        graph: the manifest's word on names, types and static shapes, which every call is held to.
+    """
+
+    def __init__(self, graph: GraphSpec) -> None:
+        self.graph = graph
+        self._expected = {n: (np.dtype(t.dtype), t.shape) for n, t in graph.inputs.items()}
+
+    def infer(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run the graph once; arrays in and out are as in ``graph``.
+
+        Raises:
+            EngineError: for a wrong input, or if the step failed. An old output is never returned.
+        """
+        if len(inputs) != len(self._expected):
+            self._refuse_names(inputs)
+        for name, (dtype, shape) in self._expected.items():
+            array = inputs.get(name)
+            if array is None:
+                self._refuse_names(inputs)
+            elif array.dtype != dtype or array.shape != shape:
+                raise EngineError(
+                    f"{self.graph.file}: input {name} must be {dtype} {list(shape)}, "
+                    f"not {array.dtype} {list(array.shape)}"
+                )
+        return self._run(inputs)
+
+    @abstractmethod
+    def _run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Run the graph once on inputs that are known to be right."""
+
+    def _refuse_names(self, inputs: Mapping[str, Array]) -> None:
+        given = ", ".join(inputs) or "nothing"
+        raise EngineError(f"{self.graph.file} takes {', '.join(self._expected)}, and was given {given}")
+
+
+class Backend(Protocol):
+    """An inference library."""
+
+    @property
+    def name(self) -> str: ...
+
+    def version(self) -> str:
+        """Version of the library."""
+
+    def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
+        """Load the ONNX file ``path``.
+
+        Raises:
+            EngineError: if it cannot be loaded, or its interface differs from ``graph``.
+        """
+
+
+def check_interface(
+    path: Path, kind: str, expected: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]
+) -> None:
+    """Hold a loaded graph's inputs or outputs (``kind``) against the manifest's.
+
+    Raises:
+        EngineError: listing every difference.
+    """
+    wrong = [f"no {kind} {name}" for name in expected if name not in found]
+    wrong += [f"unexpected {kind} {name}" for name in found if name not in expected]
+    wrong += [
+        f"{kind} {name} is {found[name].dtype} {list(found[name].shape)}, not {spec.dtype} {list(spec.shape)}"
+        for name, spec in expected.items()
+        if name in found and found[name] != spec
+    ]
+    if wrong:
+        raise EngineError(f"{path} differs from its manifest: {'; '.join(wrong)}; build the bundle again")

@@ -1,0 +1,107 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetvla.runtime.backends.base import (
+    Array,
+    Backend,
+    Engine,
+    EngineOptions,
+    check_interface,
+    spare_one_core,
+)
+from jetvla.runtime.errors import EngineError, MissingDependency
+from jetvla.runtime.manifest import Dtype, GraphSpec, TensorSpec
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PROVIDERS = ["CPUExecutionProvider"]
+_DTYPES: dict[str, Dtype] = {
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(bool)": "bool",
+}
+
+
+def _library() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependency(
+            "ONNX Runtime", "the onnxruntime backend", "pip install onnxruntime"
+        ) from error
+    return onnxruntime
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """The classes that the library raises; they share no base but Exception."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+    own = [c for c in vars(native).values() if isinstance(c, type) and issubclass(c, Exception)]
+    return (RuntimeError, *own)
+
+
+def _session_options(options: EngineOptions) -> onnxruntime.SessionOptions:
+    session = _library().SessionOptions()
+    session.intra_op_num_threads = options.threads or spare_one_core()
+    session.inter_op_num_threads = 1
+    session.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    session.log_severity_level = 3
+    return session
+
+
+def _described(path: Path, arguments: list[onnxruntime.NodeArg]) -> dict[str, TensorSpec]:
+    found = {}
+    for argument in arguments:
+        if argument.type not in _DTYPES or not all(isinstance(size, int) for size in argument.shape):
+            raise EngineError(
+                f"{path}: {argument.name} is {argument.type} {argument.shape}, and jetvla takes static "
+                f"shapes of {', '.join(_DTYPES.values())}; build the bundle again"
+            )
+        found[argument.name] = TensorSpec(dtype=_DTYPES[argument.type], shape=tuple(argument.shape))
+    return found
+
+
+class _OnnxRuntimeEngine(Engine):
+    def __init__(self, session: onnxruntime.InferenceSession, graph: GraphSpec) -> None:
+        super().__init__(graph)
+        self._session = session
+        self._outputs = list(graph.outputs)
+        self._failures = _failures()
+
+    def _run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        try:
+            arrays = self._session.run(self._outputs, inputs)
+        except self._failures as error:
+            raise EngineError(f"a step of {self.graph.file} failed: {error}") from error
+        return dict(zip(self._outputs, arrays, strict=True))
+
+
+class _OnnxRuntimeBackend:
+    name = "onnxruntime"
+
+    def version(self) -> str:
+        return str(_library().__version__)
+
+    def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
+        library = _library()
+        try:
+            session = library.InferenceSession(str(path), _session_options(options), providers=PROVIDERS)
+        except _failures() as error:
+            raise EngineError(f"ONNX Runtime cannot load {path}: {error}") from error
+        # The library moves to another provider without a word.
+        if session.get_providers() != PROVIDERS:
+            raise EngineError(f"ONNX Runtime runs {path} on {session.get_providers()}, not on {PROVIDERS}")
+        check_interface(path, "input", graph.inputs, _described(path, session.get_inputs()))
+        check_interface(path, "output", graph.outputs, _described(path, session.get_outputs()))
+        return _OnnxRuntimeEngine(session, graph)
+
+
+BACKEND: Backend = _OnnxRuntimeBackend()
