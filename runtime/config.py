@@ -94,6 +94,14 @@ class TwistOutput(_Section):
     angular: tuple[str | None, str | None, str | None] = ("roll", "pitch", "yaw")
 
 
+class GripperOutput(_Section):
+    """std_msgs/Float64 from one absolute gripper dimension."""
+
+    kind: Literal["gripper"]
+    topic: str = "/gripper_command"
+    dimension: str = "gripper"
+
+
 class LogOutput(_Section):
     """JSON lines, one a command: for trials without a robot."""
 
@@ -101,7 +109,7 @@ class LogOutput(_Section):
     path: Path
 
 
-OutputConfig = Annotated[TwistOutput | LogOutput, Field(discriminator="kind")]
+OutputConfig = Annotated[TwistOutput | GripperOutput | LogOutput, Field(discriminator="kind")]
 
 
 class GuardConfig(_Section):
@@ -151,7 +159,7 @@ class Config(_Section):
     def uses_ros(self) -> bool:
         """Whether any camera or output is on ROS 2."""
         return any(c.kind == "ros" for c in self.cameras.values()) or any(
-            o.kind == "twist" for o in self.guard.outputs
+            o.kind != "log" for o in self.guard.outputs
         )
 
 

@@ -29,12 +29,17 @@ COMMANDS: dict[str, str] = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line. Command modules import nothing heavy at their top."""
-    root = argparse.ArgumentParser(prog="jetvla", description="From a VLA checkpoint to a safely moving robot.")
+    root = argparse.ArgumentParser(
+        prog="jetvla", description="From a VLA checkpoint to a safely moving robot."
+    )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         module = importlib.import_module(f"jetvla.services.commands.{name}")
         sub = commands.add_parser(
-            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.configure(sub)
         sub.set_defaults(run=module.run)

@@ -21,12 +21,17 @@ DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
 def add_config_option(parser: argparse.ArgumentParser) -> None:
     """``--config``, the same for every command that talks to the daemons."""
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, help="configuration of the daemons (default: %(default)s)"
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        help="configuration of the daemons (default: %(default)s)",
     )
 
 
 def add_timeout_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for the guard (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, help="seconds to wait for the guard (default: %(default)s)"
+    )
 
 
 class OperatorConsole:
@@ -34,7 +39,9 @@ class OperatorConsole:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._session = RosSession(f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id)
+        self._session = RosSession(
+            f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id
+        )
 
     @classmethod
     def of(cls, path: Path) -> OperatorConsole:

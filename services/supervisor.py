@@ -87,7 +87,9 @@ def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
             while not asked and not until():
                 if (name := daemons.dead()) is not None:
                     status = daemons.processes[name].returncode
-                    raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")
+                    raise JetvlaError(
+                        f"the {name} process ended with status {status}; its last lines say why"
+                    )
                 time.sleep(0.1)
     finally:
         for number, handler in former.items():

@@ -32,7 +32,11 @@ class CommandSink(Protocol):
         """Release the receiver."""
 
 
-_MODULES = {"twist": "jetvla.runtime.sinks.twist", "log": "jetvla.runtime.sinks.log"}
+_MODULES = {
+    "twist": "jetvla.runtime.sinks.twist",
+    "gripper": "jetvla.runtime.sinks.gripper",
+    "log": "jetvla.runtime.sinks.log",
+}
 
 
 def open_sink(config: OutputConfig, spec: ActionSpec, session: RosSession | None) -> CommandSink:

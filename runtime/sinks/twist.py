@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from geometry_msgs.msg import Twist
-from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
-
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.config import TwistOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.ros.session import RosSession
-
-TWIST_TYPE = "geometry_msgs/msg/Twist"
-
-# Offered, not requested: a subscriber with default QoS still matches, one that asks sees within these times
-# that commands have ended (docs/SAFETY.md).
-COMMAND_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-    deadline=Duration(nanoseconds=100_000_000),
-    lifespan=Duration(nanoseconds=200_000_000),
-    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
-    liveliness_lease_duration=Duration(nanoseconds=250_000_000),
-)
+from jetvla.runtime.sinks.peers import COMMAND_QOS, peer_problems
 
 
 class TwistSink:
     """Publishes the action's linear and angular dimensions; a name configured as null sends 0."""
+
+    message_type = "geometry_msgs/msg/Twist"
 
     def __init__(self, config: TwistOutput, spec: ActionSpec, session: RosSession) -> None:
         self._linear = _indices(config, spec, "linear")
@@ -37,7 +22,6 @@ class TwistSink:
         self.dimensions = tuple(n for n in (*config.linear, *config.angular) if n is not None)
         self._node = session.node
         self._publisher = self._node.create_publisher(Twist, config.topic, COMMAND_QOS)
-        self._topic = self._publisher.topic_name
 
     def publish(self, command: Command) -> None:
         message = Twist()
@@ -49,21 +33,7 @@ class TwistSink:
         self._publisher.assert_liveliness()
 
     def peer_problems(self) -> tuple[str, ...]:
-        problems = []
-        readers = self._node.get_subscriptions_info_by_topic(self._topic)
-        if not any(r.topic_type == TWIST_TYPE for r in readers):
-            other = sorted({r.topic_type for r in readers})
-            found = f"only of {', '.join(other)}" if other else "at all"
-            problems.append(f"nobody subscribes to {self._topic} as {TWIST_TYPE} ({found}); start the robot's driver")
-        others = [w for w in self._node.get_publishers_info_by_topic(self._topic) if not self._is_ours(w)]
-        if others:
-            names = ", ".join(sorted({f"{w.node_namespace.rstrip('/')}/{w.node_name}" for w in others}))
-            problems.append(f"{names} also publishes {self._topic}; stop it, or put a multiplexer downstream")
-        return tuple(problems)
-
-    def _is_ours(self, writer: object) -> bool:
-        mine = (self._node.get_name(), self._node.get_namespace())
-        return (getattr(writer, "node_name", None), getattr(writer, "node_namespace", None)) == mine
+        return peer_problems(self._node, self._publisher.topic_name, self.message_type)
 
     def close(self) -> None:
         self._node.destroy_publisher(self._publisher)

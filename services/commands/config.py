@@ -1,7 +1,7 @@
 """Check a configuration file, naming every mistake with its line; or print the JSON schema.
 
-  jetvla config check jetvla.yaml
-  jetvla config schema > jetvla.schema.json
+jetvla config check jetvla.yaml
+jetvla config schema > jetvla.schema.json
 """
 
 from __future__ import annotations

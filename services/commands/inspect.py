@@ -29,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(bundle: Bundle, console: Console) -> None:
     m = bundle.manifest
-    console.print(f"[bold]{m.name}[/bold] version {m.version}, family {m.family}, digest {bundle.digest[:16]}")
+    console.print(
+        f"[bold]{m.name}[/bold] version {m.version}, family {m.family}, digest {bundle.digest[:16]}"
+    )
     for camera in m.cameras:
         console.print(
             f"camera {camera.name}: {camera.width}x{camera.height} RGB, {m.resize.method}, {m.resize.fit}"
@@ -38,7 +40,9 @@ def _print(bundle: Bundle, console: Console) -> None:
         console.print(f"instruction: at most {m.text.max_tokens} tokens")
     if m.state:
         console.print(f"state: {', '.join(m.state)}")
-    console.print(f"chunk: {m.horizon} x {m.dt_s:g} s, a new one every {m.replan_s:g} s, execution {m.execution}")
+    console.print(
+        f"chunk: {m.horizon} x {m.dt_s:g} s, a new one every {m.replan_s:g} s, execution {m.execution}"
+    )
     console.print(_actions(m), _graphs(bundle))
     for report in m.precision:
         console.print(
@@ -50,7 +54,16 @@ def _print(bundle: Bundle, console: Console) -> None:
 
 def _actions(m: Manifest) -> Table:
     table = Table(title="action", title_justify="left")
-    for column in ("dimension", "quantity", "unit", "semantics", "frame", "range", "parity max", "parity mean"):
+    for column in (
+        "dimension",
+        "quantity",
+        "unit",
+        "semantics",
+        "frame",
+        "range",
+        "parity max",
+        "parity mean",
+    ):
         table.add_column(column)
     for i, d in enumerate(m.action.dimensions):
         span = "" if d.range is None else f"{d.range[0]:g} .. {d.range[1]:g}"

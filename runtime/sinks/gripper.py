@@ -1,0 +1,52 @@
+"""std_msgs/Float64 for one gripper: the action dimension that a Twist cannot carry."""
+
+from __future__ import annotations
+
+from std_msgs.msg import Float64
+
+from jetvla.runtime.action_spec import ActionSpec
+from jetvla.runtime.config import GripperOutput
+from jetvla.runtime.contracts import Command
+from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.sinks.peers import COMMAND_QOS, peer_problems
+
+
+class GripperSink:
+    """Publishes one absolute gripper dimension in its own unit."""
+
+    message_type = "std_msgs/msg/Float64"
+
+    def __init__(self, config: GripperOutput, spec: ActionSpec, session: RosSession) -> None:
+        self._index = _index(config, spec)
+        self.dimensions = (config.dimension,)
+        self._node = session.node
+        self._publisher = self._node.create_publisher(Float64, config.topic, COMMAND_QOS)
+
+    def publish(self, command: Command) -> None:
+        self._publisher.publish(Float64(data=float(command.values[self._index])))
+
+    def stay_alive(self) -> None:
+        self._publisher.assert_liveliness()
+
+    def peer_problems(self) -> tuple[str, ...]:
+        return peer_problems(self._node, self._publisher.topic_name, self.message_type)
+
+    def close(self) -> None:
+        self._node.destroy_publisher(self._publisher)
+
+
+def _index(config: GripperOutput, spec: ActionSpec) -> int:
+    grippers = [d.name for d in spec.dimensions if d.quantity == "gripper" and d.semantics == "absolute"]
+    if config.dimension not in grippers:
+        raise ConfigError(
+            f"guard.outputs: {config.dimension!r} is not an absolute gripper dimension of this bundle "
+            f"({', '.join(grippers) or 'it has none'}); name one of these, or remove the output"
+        )
+    return spec.index(config.dimension)
+
+
+def open_sink(config: GripperOutput, spec: ActionSpec, session: RosSession | None) -> GripperSink:
+    """See :func:`jetvla.runtime.sinks.open_sink`."""
+    assert session is not None  # Config.uses_ros opens one for every output on ROS 2
+    return GripperSink(config, spec, session)

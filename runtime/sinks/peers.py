@@ -1,0 +1,45 @@
+"""Who else is on a command topic. DDS says nothing of a type that does not match, so the guard looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+# Offered, not requested: a subscriber with default QoS still matches; one that asks sees within these times
+# that commands have ended.
+COMMAND_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+    deadline=Duration(nanoseconds=100_000_000),
+    lifespan=Duration(nanoseconds=200_000_000),
+    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+    liveliness_lease_duration=Duration(nanoseconds=250_000_000),
+)
+
+
+def peer_problems(node: Node, topic: str, message_type: str) -> tuple[str, ...]:
+    """Why ``node`` may not command ``topic``: nobody takes ``message_type`` there, or somebody else publishes it."""
+    problems = []
+    readers = node.get_subscriptions_info_by_topic(topic)
+    if not any(r.topic_type == message_type for r in readers):
+        other = sorted({r.topic_type for r in readers})
+        found = f"only as {', '.join(other)}" if other else "nor as anything else"
+        problems.append(f"nobody subscribes to {topic} as {message_type}, {found}; start the robot's driver")
+    others = [w for w in node.get_publishers_info_by_topic(topic) if not _is_of(node, w)]
+    if others:
+        names = ", ".join(sorted({f"{w.node_namespace.rstrip('/')}/{w.node_name}" for w in others}))
+        problems.append(f"{names} also publishes {topic}; stop it, or put a multiplexer downstream")
+    return tuple(problems)
+
+
+def _is_of(node: Node, endpoint: TopicEndpointInfo) -> bool:
+    mine = (node.get_name(), node.get_namespace())
+    return (endpoint.node_name, endpoint.node_namespace) == mine
