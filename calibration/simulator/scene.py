@@ -1,0 +1,151 @@
+"""What lies on the table, how it looks, and what is asked for: everything random, decided once per seed.
+
+Metres, in the frame of the table's centre: x forward (up in the image), y left, z up.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+
+from jetvla.calibration.simulator.task import Task
+
+TABLE_HALF_M = 0.30
+BLOCK_REACH_M = 0.23
+SPACING_M = 0.10
+START_REACH_M = 0.25
+START_CLEARANCE_M = 0.12
+BLOCK_COUNTS = (3, 4)
+CLUTTER_PROBABILITY = 0.3
+
+# Seeds of layouts. No seed is in two of them, so nothing evaluated was seen in training.
+SEEDS: dict[str, range] = {
+    "training": range(0, 1_000_000),
+    "held-out": range(1_000_000, 1_100_000),
+    "demo": range(2_000_000, 2_100_000),
+}
+
+# Hue in degrees, and how far it may stray from one block to the next.
+HUES: dict[str, tuple[float, float]] = {
+    "red": (0.0, 4.0),
+    "orange": (27.0, 4.0),
+    "yellow": (54.0, 4.0),
+    "green": (125.0, 12.0),
+    "blue": (217.0, 8.0),
+    "purple": (285.0, 9.0),
+}
+COLOURS = tuple(HUES)
+
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A square block; ``colour`` is empty for clutter, which is never asked for."""
+
+    colour: str
+    rgb: Rgb
+    x: float
+    y: float
+    yaw: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Light, table, camera: ``gain`` per channel, ``gradient`` the relative slope of light along x and y."""
+
+    table: Rgb
+    grain: float
+    streaks: bool
+    gain: Rgb
+    gradient: tuple[float, float]
+    shadow: tuple[float, float]
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One layout with its task.
+
+    Attributes:
+        seed: what it was made from; the same seed gives the same scene and the same pictures.
+        blocks: coloured blocks (each colour at most once) and, last, perhaps one piece of clutter.
+        start: the gripper's first position (x, y), metres.
+        look: how it is seen.
+        task: what is asked for; its colour is on the table.
+    """
+
+    seed: int
+    blocks: tuple[Block, ...]
+    start: tuple[float, float]
+    look: Look
+    task: Task
+
+    @property
+    def target(self) -> Block:
+        """The block that the task names."""
+        return next(b for b in self.blocks if b.colour == self.task.colour)
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """Colours that can be asked for here."""
+        return tuple(b.colour for b in self.blocks if b.colour)
+
+
+def sample_scene(seed: int) -> Scene:
+    """The scene of ``seed``; see :data:`SEEDS` for which seed may be used for what."""
+    rng = np.random.default_rng(seed)
+    blocks = _blocks(rng)
+    task = Task.sample(rng, tuple(b.colour for b in blocks if b.colour))
+    target = next(b for b in blocks if b.colour == task.colour)
+    start = _place(rng, [(target.x, target.y)], START_REACH_M, START_CLEARANCE_M)
+    return Scene(seed, blocks, start, _look(rng), task)
+
+
+def _blocks(rng: np.random.Generator) -> tuple[Block, ...]:
+    colours = [str(c) for c in rng.permutation(COLOURS)[: rng.choice(BLOCK_COUNTS)]]
+    if rng.random() < CLUTTER_PROBABILITY:
+        colours.append("")
+    places: list[tuple[float, float]] = []
+    for _ in colours:
+        places.append(_place(rng, places, BLOCK_REACH_M, SPACING_M))
+    return tuple(
+        Block(c, _paint(rng, c), x, y, float(rng.uniform(0, np.pi / 2)), float(rng.uniform(0.042, 0.054)))
+        for c, (x, y) in zip(colours, places, strict=True)
+    )
+
+
+def _place(
+    rng: np.random.Generator, taken: list[tuple[float, float]], reach: float, clearance: float
+) -> tuple[float, float]:
+    while True:
+        x, y = (float(v) for v in rng.uniform(-reach, reach, 2))
+        if all(np.hypot(x - a, y - b) >= clearance for a, b in taken):
+            return x, y
+
+
+def _paint(rng: np.random.Generator, colour: str) -> Rgb:
+    if not colour:
+        grey = float(rng.uniform(0.25, 0.85))
+        return grey, grey * 0.97, grey * 0.93
+    hue, spread = HUES[colour]
+    degrees = (hue + float(rng.uniform(-spread, spread))) % 360
+    return colorsys.hsv_to_rgb(degrees / 360, float(rng.uniform(0.75, 0.95)), float(rng.uniform(0.7, 0.92)))
+
+
+def _look(rng: np.random.Generator) -> Look:
+    value, warmth = float(rng.uniform(0.35, 0.75)), float(rng.uniform(-0.07, 0.07))
+    brightness = float(rng.uniform(0.75, 1.2))
+    tint = float(rng.uniform(0.0, 0.22))
+    return Look(
+        table=(value, value * (1 - tint * 0.5), value * (1 - tint)),
+        grain=float(rng.uniform(0.01, 0.05)),
+        streaks=bool(rng.random() < 0.5),
+        gain=(brightness * (1 + warmth), brightness, brightness * (1 - warmth)),
+        gradient=(float(rng.uniform(-0.2, 0.2)), float(rng.uniform(-0.2, 0.2))),
+        shadow=(float(rng.uniform(-0.4, 0.4)), float(rng.uniform(-0.4, 0.4))),
+        noise=float(rng.uniform(1.0, 5.0)),
+    )
