@@ -11,7 +11,7 @@ KEY = EngineKey("ab" * 32, "onnxruntime", "1.32.0", Machine(cpu="x86_64 avx2"), 
 
 JETSON = {
     "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n",
-    "usr/local/cuda/version.json": '{"cuda": {"name": "SDK", "version": "12.6.11"}, "nvcc": {"version": "1"}}',
+    "usr/local/cuda/version.json": '{"cuda": {"name": "SDK", "version": "12.6.11"}, "nvcc": {"version": 1}}',
     "sys/module/nvidia/version": "540.4.0\n",
     "var/lib/nvpmodel/status": "pmode:0002\nfmode:fanNull\n",
     "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd crc32 asimddp asimdhp\n\nFeatures\t: sve\n",
