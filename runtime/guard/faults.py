@@ -1,0 +1,56 @@
+"""What can go wrong, and what the guard does about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reaction(Enum):
+    """``HOLD``: come to rest and stay armed. ``STOP``: controlled stop, then disarmed. ``LATCH``: stop, then wait for a reset."""
+
+    HOLD = "hold"
+    STOP = "stop"
+    LATCH = "latch"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the table.
+
+    Attributes:
+        name: as it stands in events and in the audit log.
+        reaction: what happens while armed. A latch happens in any state.
+        meaning: for people.
+    """
+
+    name: str
+    reaction: Reaction
+    meaning: str
+
+
+FAULTS: dict[str, Fault] = {
+    f.name: f
+    for f in (
+        Fault("estop", Reaction.LATCH, "the emergency stop is pressed"),
+        Fault("bad_chunk", Reaction.LATCH, "chunks in a row that are not finite, of the wrong shape, or wrongly timed"),
+        Fault("violation", Reaction.LATCH, "the checker refused a shaped command: an error in the shaper"),
+        Fault("excess", Reaction.LATCH, "the policy keeps asking for more than its velocity or range"),
+        Fault("broken_clock", Reaction.LATCH, "time does not pass between ticks"),
+        Fault("stall", Reaction.STOP, "a tick came too late, or time went back"),
+        Fault("link_lost", Reaction.STOP, "the policy's socket is closed"),
+        Fault("link_silent", Reaction.STOP, "nothing came from the policy for too long"),
+        Fault("wrong_bundle", Reaction.STOP, "the policy runs another bundle than the guard"),
+        Fault("golden", Reaction.STOP, "the engine does not reproduce the golden samples"),
+        Fault("no_health", Reaction.STOP, "no health report for too long"),
+        Fault("no_camera", Reaction.STOP, "the policy waits for a camera"),
+        Fault("stale_frame", Reaction.STOP, "the newest frame is too old"),
+        Fault("frozen_frame", Reaction.STOP, "a camera repeats the same image"),
+        Fault("dark_frame", Reaction.STOP, "a camera sees nothing"),
+        Fault("frame_size", Reaction.STOP, "a camera changed its image size"),
+        Fault("stale_chunk", Reaction.STOP, "the action in use is too old"),
+        Fault("late_chunks", Reaction.STOP, "chunks in a row that came too late to last until the next"),
+        Fault("peers", Reaction.STOP, "nobody, or somebody else, on the command topic"),
+        Fault("instruction_expired", Reaction.HOLD, "the instruction outlived its time to live"),
+    )
+}

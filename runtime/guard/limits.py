@@ -1,0 +1,155 @@
+"""Limits as data, each with its unit and where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from jetvla.runtime.action_spec import ActionDimension
+from jetvla.runtime.errors import ConfigError
+
+DEFAULTS = "jetvla's default for a slow table robot; slower than the 0.25 m/s of ISO 10218-1's reduced speed"
+
+
+def _limit(default: float, unit: str, source: str = DEFAULTS) -> Any:
+    return field(default=default, metadata={"unit": unit, "source": source})
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How fast one quantity may change, in its unit ``u`` (m, rad, or 1 for a normalised gripper).
+
+    ``acceleration`` bounds the gain of speed and every change that the policy asks for; ``deceleration``
+    bounds the stop, and with it any change whatever. A stop weaker than a start is refused.
+    """
+
+    velocity: float
+    acceleration: float
+    deceleration: float
+    jerk: float
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            _positive(f.name, getattr(self, f.name))
+        if self.deceleration < self.acceleration:
+            raise ConfigError(
+                f"deceleration {self.deceleration:g} is below acceleration {self.acceleration:g}: "
+                "a robot must stop at least as hard as it starts"
+            )
+
+    @property
+    def smoothing_s(self) -> float:
+        """Seconds over which a change of acceleration is spread so that jerk stays within its limit."""
+        return (self.acceleration + self.deceleration) / self.jerk
+
+    @property
+    def stop_s(self) -> float:
+        """Longest stop from full speed, in seconds, not counting ticks."""
+        return self.velocity / self.deceleration + self.smoothing_s
+
+    def scaled(self, factor: float) -> RateLimit:
+        """All four numbers times ``factor``."""
+        return RateLimit(*(factor * getattr(self, f.name) for f in fields(self)))
+
+
+def _rates(u: str, velocity: float, up: float, down: float, jerk: float, source: str = DEFAULTS) -> Any:
+    rate = RateLimit(velocity, up, down, jerk)
+    return field(default=rate, metadata={"unit": f"{u}/s, {u}/s², {u}/s², {u}/s³", "source": source})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Everything that the guard compares with. All times in seconds."""
+
+    linear: RateLimit = _rates("m", 0.25, 0.5, 1.0, 10.0)
+    angular: RateLimit = _rates("rad", 0.5, 1.0, 2.0, 20.0)
+    joint: RateLimit = _rates("rad", 0.5, 1.0, 2.0, 20.0)
+    prismatic: RateLimit = _rates("m", 0.1, 0.5, 1.0, 10.0, "joints and grippers measured in metres")
+    gripper: RateLimit = _rates("1", 1.0, 4.0, 4.0, 80.0, "full stroke in one second; 1 = full stroke")
+
+    frame_age_s: float = _limit(0.2, "s", "6 frames of a 30 Hz camera")
+    health_age_s: float = _limit(0.5, "s", "two missed health reports at the slowest allowed rate")
+    link_silence_s: float = _limit(0.25, "s", "three missed messages of a 10 Hz policy")
+    action_age_rate_s: float = _limit(0.5, "s", "cap on how long a velocity or delta is obeyed")
+    action_age_absolute_s: float = _limit(0.2, "s", "added to horizon x dt for absolute actions")
+    future_s: float = _limit(0.005, "s", "stamp of a chunk ahead of the clock: one clock, so only rounding")
+    instruction_ttl_s: float = _limit(60.0, "s", "an instruction is not obeyed for ever")
+    rest_s: float = _limit(2.0, "s", "zeros after a stop, before the guard goes quiet")
+    period_ratio: float = _limit(3.0, "periods", "longer between two ticks is a stall")
+    bad_chunks: int = _limit(3, "in a row", "one flipped bit is an accident, three are a broken engine")
+    late_chunks: int = _limit(3, "in a row", "as above")
+    broken_clock: int = _limit(3, "in a row", "ticks without time passing")
+    excess_count: int = _limit(10, "requests", "violation budget: this many ...")
+    excess_window: int = _limit(50, "requests", "... out of this many")
+    excess_margin: float = _limit(0.05, "ratio", "regression noise around a limit is clipped but not counted")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not is_dataclass(value):
+                _positive(f.name, value)
+        if self.excess_count > self.excess_window:
+            raise ConfigError("excess_count must not be larger than excess_window")
+
+    @classmethod
+    def from_overrides(cls, overrides: Mapping[str, Any]) -> Limits:
+        """Defaults changed by ``{"linear": {"velocity": 0.1}, "frame_age_s": 0.3}``.
+
+        Raises:
+            ConfigError: an unknown name, or a number that is not finite and positive; says which.
+        """
+        return _overridden(cls(), overrides, "limits")
+
+    def scaled(self, **factors: float) -> Limits:
+        """Rates of the named quantities times a factor: ``limits.scaled(linear=0.5)``."""
+        return dataclasses.replace(self, **{name: self.rate(name).scaled(f) for name, f in factors.items()})
+
+    def rate(self, name: str) -> RateLimit:
+        """The rate limits called ``name``; ConfigError if there are none."""
+        rate = getattr(self, name, None)
+        if not isinstance(rate, RateLimit):
+            raise ConfigError(f"limits.{name}: there are no rate limits of that name")
+        return rate
+
+    def table(self) -> Iterator[tuple[str, Any, str, str]]:
+        """Name, value, unit and source of every limit."""
+        for f in fields(self):
+            yield f.name, getattr(self, f.name), f.metadata["unit"], f.metadata["source"]
+
+
+def rate_name(dimension: ActionDimension) -> str:
+    """Which rate limits hold for ``dimension``."""
+    if dimension.quantity in ("joint", "gripper") and dimension.unit in ("m", "m/s"):
+        return "prismatic"
+    return dimension.quantity
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
+
+
+def _overridden(base: Any, overrides: Mapping[str, Any], where: str) -> Any:
+    known = {f.name: getattr(base, f.name) for f in fields(base)}
+    changed: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in known:
+            raise ConfigError(f"{where}.{name}: unknown limit; known are {', '.join(known)}")
+        changed[name] = _override(known[name], value, f"{where}.{name}")
+    try:
+        return dataclasses.replace(base, **changed)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _override(old: Any, new: Any, where: str) -> Any:
+    if is_dataclass(old):
+        if not isinstance(new, Mapping):
+            raise ConfigError(f"{where}: must be a mapping such as {{velocity: 0.1}}, not {new!r}")
+        return _overridden(old, new, where)
+    if isinstance(old, int) and not isinstance(new, int):
+        raise ConfigError(f"{where}: must be a whole number, not {new!r}")
+    return new
