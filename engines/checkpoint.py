@@ -1,0 +1,130 @@
+"""Checkpoints: ``config.yaml``, weights, ``tokenizer.json`` and ``normalization.json`` in one folder."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from jetvla.engines.families import find_family
+from jetvla.engines.families.settings import ActionNormalization, PolicySettings, validated
+from jetvla.engines.policy import Policy
+from jetvla.engines.text import TextEncoder
+from jetvla.runtime.errors import CheckpointError, ConfigError
+
+CONFIG = "config.yaml"
+WEIGHTS = "model.safetensors"
+PICKLED_WEIGHTS = "model.pt"
+TOKENIZER = "tokenizer.json"
+NORMALIZATION = "normalization.json"
+
+
+def load_checkpoint(folder: Path, overrides: Mapping[str, Any] | None = None) -> Policy:
+    """Read a checkpoint folder.
+
+    Args:
+        folder: see the module's docstring; ``model.pt`` may stand for ``model.safetensors``.
+        overrides: top-level keys that replace those of ``config.yaml``.
+
+    Raises:
+        CheckpointError: naming the missing file, or listing every tensor that does not fit.
+        ConfigError: naming every wrong key of ``config.yaml``.
+    """
+    raw = {**read_yaml(folder / CONFIG), **(overrides or {})}
+    family = find_family(str(raw.get("family", "end_to_end")))
+    settings = family.settings(raw, str(folder / CONFIG))
+    weights = folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder / PICKLED_WEIGHTS
+    if not weights.is_file():
+        raise CheckpointError(f"{folder} has neither {WEIGHTS} nor {PICKLED_WEIGHTS}")
+    actions = _read_normalization(folder / NORMALIZATION, settings)
+    return assemble(settings, weights, actions, TextEncoder.read(folder / TOKENIZER))
+
+
+def assemble(
+    settings: PolicySettings, weights: Path | None, actions: ActionNormalization, text: TextEncoder
+) -> Policy:
+    """A policy from its parts; random weights (from torch's generator) if ``weights`` is None."""
+    family = find_family(settings.family)
+    network = family.network(settings)
+    if weights is not None:
+        _fill(network, family.canonical(read_state(weights)), weights)
+    return Policy(family, settings, network.eval(), actions, text)
+
+
+def save_checkpoint(policy: Policy, folder: Path) -> None:
+    """Write ``policy`` to ``folder``; every file appears atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / CONFIG, yaml.safe_dump(policy.settings.model_dump(mode="json"), sort_keys=False).encode())
+    _replace(folder / TOKENIZER, policy.text.json.encode())
+    _replace(folder / NORMALIZATION, policy.actions.model_dump_json(indent=1).encode())
+    partial = folder / f".{WEIGHTS}.partial"
+    save_file({name: tensor.contiguous() for name, tensor in policy.network.state_dict().items()}, partial)
+    partial.replace(folder / WEIGHTS)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; ConfigError if the file is missing or anything else."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} must hold keys and values, not {type(raw).__name__}")
+    return raw
+
+
+def _read_normalization(path: Path, settings: PolicySettings) -> ActionNormalization:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}; it holds the mean and std of every action") from error
+    actions = validated(ActionNormalization, raw, str(path))
+    wrong = {len(actions.mean), len(actions.std)} - {len(settings.action)}
+    if wrong:
+        raise CheckpointError(f"{path}: mean and std must have {len(settings.action)} numbers, not {wrong.pop()}")
+    return actions
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from ``.safetensors`` or a pickled state dict, of which nothing but tensors is accepted."""
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged or unsafe to load: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} is not a state dict; save it with torch.save(model.state_dict(), FILE)")
+    return dict(state)
+
+
+def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    own = network.state_dict()
+    problems = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in state]
+    problems += [f"unknown: {name} {list(state[name].shape)}" for name in state if name not in own]
+    for name in own.keys() & state.keys():
+        if own[name].shape != state[name].shape:
+            problems.append(f"mis-shaped: {name} is {list(state[name].shape)}, must be {list(own[name].shape)}")
+        elif not torch.isfinite(state[name]).all():
+            problems.append(f"not finite: {name}")
+    if problems:
+        listing = "\n  ".join(sorted(problems))
+        raise CheckpointError(f"{path} does not fit config.yaml ({len(problems)} tensors):\n  {listing}")
+    network.load_state_dict(state)

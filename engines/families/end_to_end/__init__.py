@@ -1,0 +1,1 @@
+"""ViT and DeBERTa encoders, a fusion transformer and an action head (the course's ``EndToEndVLA``)."""

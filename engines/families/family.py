@@ -1,0 +1,64 @@
+"""What jetvla needs to know of a kind of policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jetvla.engines.families.settings import ActionNormalization, PolicySettings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    StateDict = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """One graph to export: a module, and example inputs by name in the order of its ``forward``.
+
+    Attributes:
+        name: ``"language"`` or ``"step"``.
+        module: in evaluation mode; returns one tensor or a tuple, in the order of ``outputs``.
+        inputs: example tensors, which also fix the shapes.
+        outputs: names of what it returns.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, torch.Tensor]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """Everything of a policy that goes into a bundle's graphs.
+
+    Attributes:
+        graphs: the graph that runs seldom first.
+        embedding: float32 [V, E], the word embedding when it stays out of the language graph.
+    """
+
+    graphs: tuple[GraphSource, ...]
+    embedding: torch.Tensor | None
+
+
+class PolicyFamily(Protocol):
+    """A kind of policy network. Implementations are stateless."""
+
+    def settings(self, raw: Mapping[str, Any], where: str) -> PolicySettings:
+        """Validate the contents of a ``config.yaml``; ConfigError names every mistake."""
+
+    def network(self, settings: PolicySettings) -> nn.Module:
+        """A network with random weights: ``(images uint8 [B, H, W, 3], input_ids int64 [B, L], attention_mask
+        int64 [B, L]) -> float32 [B, horizon, D]``, normalised."""
+
+    def canonical(self, state: StateDict) -> StateDict:
+        """A state dict under the names that :meth:`network` uses, without tensors that it never uses."""
+
+    def export_plan(
+        self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization
+    ) -> ExportPlan:
+        """What to export; images are uint8 inputs, and actions come out in physical units."""

@@ -1,0 +1,85 @@
+"""``config.yaml`` of a checkpoint, as far as it is the same for every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jetvla.runtime.action_spec import ActionSpec
+from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.manifest import CameraSpec, ResizeSpec
+
+RGB = tuple[float, float, float]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """Base of everything read from YAML: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageNormalization(Settings):
+    """``(pixel / 255 - mean) / std`` per channel, R, G, B."""
+
+    mean: RGB = (0.5, 0.5, 0.5)
+    std: RGB = (0.5, 0.5, 0.5)
+
+
+class TextSettings(Settings):
+    """``max_tokens``: instructions are padded or cut to this many tokens."""
+
+    max_tokens: int = Field(default=32, gt=0, le=512)
+
+
+class PolicySettings(Settings):
+    """What a policy sees and does.
+
+    Attributes:
+        family: row of :data:`jetvla.engines.families.FAMILIES`.
+        name: for people.
+        horizon: actions per chunk.
+        dt_s: time between the actions of a chunk, seconds.
+        replan_s: intended time between chunks, seconds.
+        cameras: in the order of the network's inputs.
+        state: names of the state's numbers, in order.
+        resize: how training made the network's input from the camera's image.
+        action: meaning of every action dimension.
+        image: pixel normalisation.
+        text: tokenization.
+    """
+
+    family: str
+    name: str = "policy"
+    horizon: int = Field(default=1, ge=1, le=1000)
+    dt_s: float = Field(gt=0, le=10)
+    replan_s: float = Field(gt=0, le=10)
+    cameras: tuple[CameraSpec, ...] = Field(min_length=1)
+    state: tuple[str, ...] = ()
+    resize: ResizeSpec
+    action: ActionSpec
+    image: ImageNormalization = ImageNormalization()
+    text: TextSettings = TextSettings()
+
+
+class ActionNormalization(Settings):
+    """``action = output * std + mean``, per dimension."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def identity(cls, dimensions: int) -> ActionNormalization:
+        """Of a network whose outputs are already in physical units."""
+        return cls(mean=(0.0,) * dimensions, std=(1.0,) * dimensions)
+
+
+def validated(model: type[Model], raw: Mapping[str, Any], where: str) -> Model:
+    """``raw`` as ``model``; ConfigError names every wrong key of ``where`` at once."""
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{where}: " + "; ".join(problems)) from error

@@ -1,0 +1,1 @@
+"""Training a policy on episodes, as ``jetvla train`` does."""

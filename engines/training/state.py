@@ -1,0 +1,44 @@
+"""What a training run needs to go on exactly where it was."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jetvla.runtime.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """``fingerprint`` identifies settings and episodes; ``curve`` holds (step, loss, held-out loss or None)."""
+
+    fingerprint: str
+    step: int
+    network: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    rng: Tensor
+    curve: list[tuple[int, float, float | None]]
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write ``state`` atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(dict(vars(state)), partial)
+    partial.replace(path)
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read a state; CheckpointError if there is none or it is damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing, so there is nothing to resume; train without --resume")
+    try:
+        raw = torch.load(path, weights_only=True)
+        return TrainingState(**raw)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); train without --resume") from error
