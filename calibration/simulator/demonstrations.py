@@ -6,11 +6,17 @@ how to recover (DART: Laskey et al., "DART: Noise Injection for Robust Imitation
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jetvla.calibration.episodes import write_episode
 from jetvla.calibration.simulator import expert
 from jetvla.calibration.simulator.plant import WORKSPACE_HALF_M
 from jetvla.calibration.simulator.scene import Scene, sample_scene
@@ -50,6 +56,31 @@ def demonstrate(seed: int, steps: int) -> Demonstration:
         actions.append(action)
         _move(world, action, push, step)
     return Demonstration(scene.task.instruction, np.stack(images), np.stack(actions))
+
+
+def record(directory: Path, seeds: Sequence[int], steps: int, jobs: int = 1) -> list[Path]:
+    """Write one episode per seed into ``directory``, made if it is missing; returns the files in order.
+
+    Args:
+        directory: where to; files of the same seeds are replaced.
+        seeds: see :data:`jetvla.calibration.simulator.scene.SEEDS`.
+        steps: T of every episode.
+        jobs: processes that share the work.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    write = partial(_write, directory, steps)
+    if jobs == 1:
+        return [write(seed) for seed in seeds]
+    # Spawned, because a fork would copy whatever threads and locks the caller has.
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(write, seeds, chunksize=32))
+
+
+def _write(directory: Path, steps: int, seed: int) -> Path:
+    shown = demonstrate(seed, steps)
+    path = directory / f"episode_{seed:07d}.hdf5"
+    write_episode(path, shown.images, shown.instruction, shown.actions)
+    return path
 
 
 def _move(world: World, action: NDArray[np.float32], push: NDArray[np.float64], step: int) -> None:

@@ -6,11 +6,12 @@ Metres, in the frame of the table's centre: x forward (up in the image), y left,
 from __future__ import annotations
 
 import colorsys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from jetvla.calibration.simulator.task import Task
+from jetvla.runtime.errors import ConfigError
 
 TABLE_HALF_M = 0.30
 BLOCK_REACH_M = 0.23
@@ -93,6 +94,26 @@ class Scene:
     def colours(self) -> tuple[str, ...]:
         """Colours that can be asked for here."""
         return tuple(b.colour for b in self.blocks if b.colour)
+
+    def asked(self, instruction: str) -> Scene:
+        """This layout with another task; ConfigError if the sentence asks for no block on the table."""
+        task = Task.parse(instruction, self.colours)
+        if task is None:
+            raise ConfigError(
+                f"{instruction!r} is no task here; say for example {self.task.instruction!r}, "
+                f"with one of {', '.join(self.colours)}"
+            )
+        return replace(self, task=task)
+
+
+def seeds(split: str, first: int, count: int) -> range:
+    """``count`` seeds of a split of :data:`SEEDS`; ConfigError if it has not so many from ``first`` on."""
+    whole = SEEDS[split]
+    if first < 0 or first + count > len(whole):
+        raise ConfigError(
+            f"split {split!r} has seeds 0 to {len(whole) - 1}, not {first} to {first + count - 1}"
+        )
+    return whole[first : first + count]
 
 
 def sample_scene(seed: int) -> Scene:

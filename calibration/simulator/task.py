@@ -43,6 +43,12 @@ class Task:
         return SENTENCES[self.kind][self.wording].format(self.colour)
 
     @classmethod
+    def parse(cls, instruction: str, colours: tuple[str, ...]) -> Task | None:
+        """The task that ``instruction`` puts into words, about one of ``colours``; None if there is none."""
+        tasks = (cls(k, c, w) for k, texts in SENTENCES.items() for w in range(len(texts)) for c in colours)
+        return next((task for task in tasks if task.instruction == instruction), None)
+
+    @classmethod
     def sample(cls, rng: np.random.Generator, colours: tuple[str, ...]) -> Task:
         """A random wish for one of ``colours``."""
         kind: Kind = "pick" if rng.random() < 0.5 else "move"
