@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from jetvla.runtime.errors import ConfigError
-from jetvla.runtime.guard.limits import LimitOverrides
+from jetvla.runtime.guard.limits import Limits, RateLimit
 from jetvla.runtime.yaml_source import YamlSource
+
+_FOREVER_S = 1e9
 
 
 class _Section(BaseModel):
@@ -66,11 +78,11 @@ CameraConfig = Annotated[VideoCamera | FramesCamera | V4l2Camera | RosCamera, Fi
 
 
 class InstructionConfig(_Section):
-    """Where instructions come from. ``text`` is one that is there from the start and does not expire."""
+    """Where instructions come from. ``text`` is one that is there from the start; ``ttl_s`` null never expires."""
 
     topic: str = "/voice_command"
     text: str | None = None
-    ttl_s: float = Field(default=60.0, gt=0, le=86400)
+    ttl_s: float | None = Field(default=60.0, gt=0, le=86400)
     max_chars: int = Field(default=200, ge=1, le=10000)
     stop_words: tuple[str, ...] = ("stop", "halt")
 
@@ -110,6 +122,46 @@ class LogOutput(_Section):
 
 
 OutputConfig = Annotated[TwistOutput | GripperOutput | LogOutput, Field(discriminator="kind")]
+
+
+def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
+    """An optional positive number, or section of such, for every field of ``limits``."""
+    models: dict[str, Any] = {}
+    for field in fields(limits):
+        value = getattr(limits, field.name)
+        if isinstance(value, RateLimit):
+            models[field.name] = (_RateOverrides | None, None)
+        else:
+            kind = int if isinstance(value, int) else float
+            models[field.name] = (Annotated[kind, Field(gt=0)] | None, None)
+    return models
+
+
+_DEFAULTS = Limits()
+# The time to live of an instruction has its own key, instruction.ttl_s.
+_LIMIT_FIELDS_ELSEWHERE = ("instruction_ttl_s",)
+_RateOverrides = create_model("RateOverrides", __base__=_Section, **_override_fields(_DEFAULTS.linear))
+_LimitFields = create_model(
+    "LimitFields",
+    __base__=_Section,
+    **{n: f for n, f in _override_fields(_DEFAULTS).items() if n not in _LIMIT_FIELDS_ELSEWHERE},
+)
+
+
+class LimitOverrides(_LimitFields):
+    """Any of the guard's limits; what is left out keeps its default."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LimitOverrides:
+        try:
+            Limits.from_overrides(self.as_mapping())
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def as_mapping(self) -> dict[str, Any]:
+        """What :meth:`Limits.from_overrides` takes."""
+        return self.model_dump(exclude_none=True)
 
 
 class GuardConfig(_Section):
@@ -154,6 +206,12 @@ class Config(_Section):
     @property
     def status(self) -> Path:
         return self.run_dir / "status.json"
+
+    @property
+    def limits(self) -> Limits:
+        """The guard's limits: defaults, changed by this file."""
+        overrides = self.guard.limits.as_mapping()
+        return Limits.from_overrides(overrides | {"instruction_ttl_s": self.instruction.ttl_s or _FOREVER_S})
 
     @property
     def uses_ros(self) -> bool:

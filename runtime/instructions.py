@@ -29,10 +29,9 @@ class InstructionInbox:
     def __init__(self, config: InstructionConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._ttl_ns = seconds_to_ns(config.ttl_s)
+        self._ttl_ns = None if config.ttl_s is None else seconds_to_ns(config.ttl_s)
         words = "|".join(re.escape(w.lower()) for w in config.stop_words)
         self._stop = re.compile(rf"\b(?:{words})\b") if words else None
-        self._expires = config.text is None
         self._current = None if config.text is None else Instruction.of(config.text, clock.now_ns())
 
     def hear(self, text: str) -> Heard:
@@ -43,13 +42,12 @@ class InstructionInbox:
         if self._stop is not None and self._stop.search(instruction.text.lower()):
             self._current = None
             return Heard.STOP
-        self._expires = True
         self._current = instruction if instruction.text else None
         return Heard.ACCEPTED if instruction.text else Heard.CLEARED
 
     def current(self) -> Instruction | None:
         """The instruction that holds now; None before the first, after its time to live, or once cleared."""
-        if self._expires and self._current is not None:
+        if self._ttl_ns is not None and self._current is not None:
             age_ns = self._clock.now_ns() - self._current.t_ns
             if age_ns > self._ttl_ns:
                 self._current = None

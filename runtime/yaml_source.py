@@ -40,7 +40,9 @@ class YamlSource:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+            raise ConfigError(
+                f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}"
+            ) from error
         lines: dict[Location, int] = {(): 1}
         if root is not None:
             _collect(root, (), lines, path)
@@ -63,10 +65,13 @@ def _collect(node: yaml.Node, at: Location, lines: dict[Location, int], path: Pa
         for key, value in node.value:
             here = (*at, key.value)
             if here in lines:
-                raise ConfigError(f"{path}:{key.start_mark.line + 1}: {'.'.join(map(str, here))} is there twice; remove one")
+                raise ConfigError(
+                    f"{path}:{key.start_mark.line + 1}: {'.'.join(map(str, here))} is there twice; remove one"
+                )
             lines[here] = key.start_mark.line + 1
             _collect(value, here, lines, path)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            lines[(*at, index)] = item.start_mark.line + 1
-            _collect(item, (*at, index), lines, path)
+            here = (*at, index)
+            lines[here] = item.start_mark.line + 1
+            _collect(item, here, lines, path)

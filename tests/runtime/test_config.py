@@ -1,0 +1,116 @@
+"""A configuration is right, or every mistake in it is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jetvla.runtime.config import Config, RosCamera, TwistOutput, VideoCamera, load_config
+from jetvla.runtime.errors import ConfigError
+
+RIGHT = """\
+bundle: bundle
+cameras:
+  front: {kind: video, path: clips/a.mp4, loop: true}
+"""
+
+
+def load(folder: Path, text: str) -> Config:
+    (folder / "jetvla.yaml").write_text(text)
+    return load_config(folder / "jetvla.yaml")
+
+
+def mistakes(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return [line.removeprefix(f"{folder}/jetvla.yaml:") for line in str(caught.value).splitlines()[1:]]
+
+
+def test_paths_are_relative_to_the_file_and_the_rest_has_defaults(tmp_path: Path) -> None:
+    config = load(tmp_path, RIGHT)
+    camera = config.cameras["front"]
+    assert config.bundle == tmp_path / "bundle"
+    assert isinstance(camera, VideoCamera)
+    assert camera.path == tmp_path / "clips/a.mp4"
+    assert config.trusted == Path("/etc/jetvla/trusted.d")
+    assert config.guard.outputs == (TwistOutput(kind="twist"),)
+    assert config.instruction.stop_words == ("stop", "halt")
+    assert config.uses_ros
+
+
+def test_ros_is_used_only_where_something_is_on_it(tmp_path: Path) -> None:
+    logged = RIGHT + "guard: {outputs: [{kind: log, path: out.jsonl}]}\n"
+    assert not load(tmp_path, logged).uses_ros
+    seen = logged.replace("{kind: video, path: clips/a.mp4, loop: true}", "{kind: ros}")
+    config = load(tmp_path, seen)
+    assert config.uses_ros
+    assert config.cameras["front"] == RosCamera(kind="ros", topic="/camera/image_raw")
+
+
+def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
+    found = mistakes(
+        tmp_path,
+        """\
+cameras:
+  front: {kind: ros, topik: /x}
+  side: {kind: lidar}
+guard:
+  rate_hz: 5000
+  limits:
+    linear:
+      velocity: -1
+    speed: 3
+instruction:
+  ttl_s: soon
+colour: red
+""",
+    )
+    assert len(found) == 8
+    for line, key, words in (
+        (1, "bundle", "required"),
+        (2, "cameras.front.topik", "unknown key"),
+        (3, "cameras.side", "lidar"),
+        (5, "guard.rate_hz", "1000 (it is 5000)"),
+        (8, "guard.limits.linear.velocity", "greater than 0 (it is -1)"),
+        (9, "guard.limits.speed", "unknown key"),
+        (11, "instruction.ttl_s", "soon"),
+        (12, "colour", "unknown key"),
+    ):
+        assert any(f.startswith(f"{line}: {key}") and words in f for f in found), (line, key, found)
+
+
+def test_limits_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    (found,) = mistakes(tmp_path, RIGHT + "guard: {limits: {linear: {acceleration: 2, deceleration: 1}}}\n")
+    assert found.startswith("4: guard.limits")
+    assert "deceleration" in found
+
+
+def test_overridden_limits_reach_the_guard(tmp_path: Path) -> None:
+    config = load(tmp_path, RIGHT + "guard: {limits: {linear: {velocity: 0.1}, bad_chunks: 5}}\ninstruction: {ttl_s: 7}\n")
+    assert config.limits.linear.velocity == 0.1
+    assert config.limits.linear.deceleration == 1.0
+    assert config.limits.bad_chunks == 5
+    assert config.limits.instruction_ttl_s == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1", ":1: not valid YAML"),
+        ("bundle: a\nbundle: b\n", ":2: bundle is there twice"),
+        ("- 1\n", "valid dictionary"),
+        ("", "bundle: is required"),
+        (RIGHT + "guard: {rate_hz: .nan}\n", ":4: guard.rate_hz"),
+        (RIGHT.replace("video", "null"), "kind"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
