@@ -7,7 +7,7 @@ import numpy as np
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.guard.axes import Block, Vector, bounds_of, norms
 
-ROUNDING = 1e-9
+ROUNDING = 1e-6
 
 
 class Bounds:

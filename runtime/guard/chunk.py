@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
@@ -58,7 +59,11 @@ class Planner:
     def problem(self, chunk: ActionChunk) -> str:
         """Why ``chunk`` cannot be used; empty when it can."""
         actions = chunk.actions
-        if actions.ndim != 2 or actions.shape[1] != len(self._spec) or not 1 <= len(actions) <= self._timing.horizon:
+        if (
+            actions.ndim != 2
+            or actions.shape[1] != len(self._spec)
+            or not 1 <= len(actions) <= self._timing.horizon
+        ):
             return f"shape {list(actions.shape)}, not [1..{self._timing.horizon}, {len(self._spec)}]"
         if actions.dtype != np.float32:
             return f"dtype {actions.dtype}, not float32"
@@ -69,8 +74,8 @@ class Planner:
         return ""
 
     def _not_finite(self, chunk: ActionChunk) -> list[str]:
-        bad = ~np.isfinite(chunk.actions).all(axis=0)
-        return [n for n, b in zip(self._spec.names, bad, strict=True) if b]
+        finite = np.isfinite(chunk.actions)
+        return [n for i, n in enumerate(self._spec.names) if not finite[:, i].all()]
 
     def plan(self, chunk: ActionChunk) -> Plan:
         """A chunk without a :meth:`problem`, deltas divided by their time step."""
@@ -83,7 +88,7 @@ class Planner:
     def action(self, plan: Plan, now_ns: int) -> Vector:
         """float64 [D] of ``now_ns``: rates are held, positions interpolated, the last row held at the end."""
         row = plan.row(now_ns)
-        action = plan.rows[row].copy()
+        action: Vector = plan.rows[row].copy()
         if row + 1 < len(plan.rows) and now_ns > plan.t0_ns:
             part = (now_ns - plan.t0_ns) / plan.dt_ns - row
             step = plan.rows[row + 1] - plan.rows[row]
@@ -91,7 +96,7 @@ class Planner:
         return action
 
 
-def _age_limit_s(absolute: Vector | np.ndarray[tuple[int, ...], np.dtype[np.bool_]], timing: ChunkTiming, limits: Limits) -> float:
+def _age_limit_s(absolute: NDArray[np.bool_], timing: ChunkTiming, limits: Limits) -> float:
     span = timing.horizon * timing.dt_s
     age = max(2 * timing.replan_s, span)
     if not absolute.all():

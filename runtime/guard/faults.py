@@ -33,7 +33,11 @@ FAULTS: dict[str, Fault] = {
     f.name: f
     for f in (
         Fault("estop", Reaction.LATCH, "the emergency stop is pressed"),
-        Fault("bad_chunk", Reaction.LATCH, "chunks in a row that are not finite, of the wrong shape, or wrongly timed"),
+        Fault(
+            "bad_chunk",
+            Reaction.LATCH,
+            "chunks in a row that are not finite, of the wrong shape, or wrongly timed",
+        ),
         Fault("violation", Reaction.LATCH, "the checker refused a shaped command: an error in the shaper"),
         Fault("excess", Reaction.LATCH, "the policy keeps asking for more than its velocity or range"),
         Fault("broken_clock", Reaction.LATCH, "time does not pass between ticks"),

@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from jetvla.runtime.action_spec import ActionDimension
 from jetvla.runtime.errors import ConfigError
 
 DEFAULTS = "jetvla's default for a slow table robot; slower than the 0.25 m/s of ISO 10218-1's reduced speed"
+
+
+def _positive(name: str, value: object) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
+        raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
 
 
 def _limit(default: float, unit: str, source: str = DEFAULTS) -> Any:
@@ -55,20 +65,23 @@ class RateLimit:
         return RateLimit(*(factor * getattr(self, f.name) for f in fields(self)))
 
 
-def _rates(u: str, velocity: float, up: float, down: float, jerk: float, source: str = DEFAULTS) -> Any:
-    rate = RateLimit(velocity, up, down, jerk)
-    return field(default=rate, metadata={"unit": f"{u}/s, {u}/s², {u}/s², {u}/s³", "source": source})
+def _about(u: str, source: str = DEFAULTS) -> dict[str, str]:
+    return {"unit": f"{u}/s, {u}/s², {u}/s², {u}/s³", "source": source}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Everything that the guard compares with. All times in seconds."""
 
-    linear: RateLimit = _rates("m", 0.25, 0.5, 1.0, 10.0)
-    angular: RateLimit = _rates("rad", 0.5, 1.0, 2.0, 20.0)
-    joint: RateLimit = _rates("rad", 0.5, 1.0, 2.0, 20.0)
-    prismatic: RateLimit = _rates("m", 0.1, 0.5, 1.0, 10.0, "joints and grippers measured in metres")
-    gripper: RateLimit = _rates("1", 1.0, 4.0, 4.0, 80.0, "full stroke in one second; 1 = full stroke")
+    linear: RateLimit = field(default=RateLimit(0.25, 0.5, 1.0, 10.0), metadata=_about("m"))
+    angular: RateLimit = field(default=RateLimit(0.5, 1.0, 2.0, 20.0), metadata=_about("rad"))
+    joint: RateLimit = field(default=RateLimit(0.5, 1.0, 2.0, 20.0), metadata=_about("rad"))
+    prismatic: RateLimit = field(
+        default=RateLimit(0.1, 0.5, 1.0, 10.0), metadata=_about("m", "joints and grippers measured in metres")
+    )
+    gripper: RateLimit = field(
+        default=RateLimit(1.0, 4.0, 4.0, 80.0), metadata=_about("1", "full stroke (1) in one second")
+    )
 
     frame_age_s: float = _limit(0.2, "s", "6 frames of a 30 Hz camera")
     health_age_s: float = _limit(0.5, "s", "two missed health reports at the slowest allowed rate")
@@ -89,7 +102,7 @@ class Limits:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if not is_dataclass(value):
+            if not isinstance(value, RateLimit):
                 _positive(f.name, value)
         if self.excess_count > self.excess_window:
             raise ConfigError("excess_count must not be larger than excess_window")
@@ -101,11 +114,12 @@ class Limits:
         Raises:
             ConfigError: an unknown name, or a number that is not finite and positive; says which.
         """
-        return _overridden(cls(), overrides, "limits")
+        return cls(**_overridden(cls(), overrides, "limits"))
 
     def scaled(self, **factors: float) -> Limits:
         """Rates of the named quantities times a factor: ``limits.scaled(linear=0.5)``."""
-        return dataclasses.replace(self, **{name: self.rate(name).scaled(f) for name, f in factors.items()})
+        changed: dict[str, Any] = {name: self.rate(name).scaled(f) for name, f in factors.items()}
+        return dataclasses.replace(self, **changed)
 
     def rate(self, name: str) -> RateLimit:
         """The rate limits called ``name``; ConfigError if there are none."""
@@ -127,29 +141,28 @@ def rate_name(dimension: ActionDimension) -> str:
     return dimension.quantity
 
 
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
-
-
-def _overridden(base: Any, overrides: Mapping[str, Any], where: str) -> Any:
-    known = {f.name: getattr(base, f.name) for f in fields(base)}
-    changed: dict[str, Any] = {}
-    for name, value in overrides.items():
-        if name not in known:
-            raise ConfigError(f"{where}.{name}: unknown limit; known are {', '.join(known)}")
-        changed[name] = _override(known[name], value, f"{where}.{name}")
-    try:
-        return dataclasses.replace(base, **changed)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+def _overridden(base: Limits | RateLimit, overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Every field of ``base``, with those of ``overrides`` instead."""
+    values = {f.name: getattr(base, f.name) for f in fields(base)}
+    for name, new in overrides.items():
+        if name not in values:
+            raise ConfigError(f"{where}.{name}: unknown limit; known are {', '.join(values)}")
+        values[name] = _override(values[name], new, f"{where}.{name}")
+    return values
 
 
 def _override(old: Any, new: Any, where: str) -> Any:
-    if is_dataclass(old):
-        if not isinstance(new, Mapping):
-            raise ConfigError(f"{where}: must be a mapping such as {{velocity: 0.1}}, not {new!r}")
-        return _overridden(old, new, where)
-    if isinstance(old, int) and not isinstance(new, int):
-        raise ConfigError(f"{where}: must be a whole number, not {new!r}")
-    return new
+    if not isinstance(old, RateLimit):
+        _positive(where, new)
+        if isinstance(old, int) and not isinstance(new, int):
+            raise ConfigError(f"{where} must be a whole number, not {new!r}")
+        return new
+    if not isinstance(new, Mapping):
+        raise ConfigError(f"{where} must be a mapping such as {{velocity: 0.1}}, not {new!r}")
+    values = _overridden(old, new, where)
+    for name, value in values.items():
+        _positive(f"{where}.{name}", value)
+    try:
+        return RateLimit(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

@@ -94,8 +94,8 @@ class _Block:
         self._base = np.zeros(groups)
         self._slope = np.zeros(groups)
         self._curve = np.zeros(groups)
-        self._path = positions[self.index]
-        self._position = self._path.copy()
+        self._path: Vector = positions[self.index]
+        self._position: Vector = self._path
         self._settling = 0
         self.at_rest = True
 
@@ -103,7 +103,8 @@ class _Block:
         """[G, n]: mean of ``w`` over the window that ends at ``fraction`` of the segment, or the position there."""
         if self._absolute:
             return self._position
-        return self._base + fraction * (self._slope + 0.5 * fraction * self._curve)
+        command: Vector = self._base + fraction * (self._slope + 0.5 * fraction * self._curve)
+        return command
 
     def travel(self, start: float, end: float) -> None:
         """Integrate the command over part of the segment."""
@@ -123,7 +124,7 @@ class _Block:
         """
         if target is None and self.at_rest:
             return
-        w = self._knots[-1]
+        w: Vector = self._knots[-1].copy()
         ahead = self._stop(w) if target is None else self._follow(w, target[self.index])
         if self._absolute:
             self._path = self._path + 0.5 * self._period_s * (w + ahead)
@@ -139,14 +140,15 @@ class _Block:
 
     def _stop(self, w: Vector) -> Vector:
         norm = norms(w)
-        if norm.any():
-            self._settling = self._window
-        return np.asarray(w * np.where(norm > self._down, 1.0 - self._down / np.maximum(norm, self._down), 0.0))
+        self._settling = self._window if norm.any() else max(0, self._settling - 1)
+        return np.asarray(
+            w * np.where(norm > self._down, 1.0 - self._down / np.maximum(norm, self._down), 0.0)
+        )
 
     def _follow(self, w: Vector, target: Vector) -> Vector:
         if self._settling > 0:
             self._settling -= 1
-            return w.copy()
+            return w
         change = (self._approach(w, target) if self._absolute else target) - w
         return np.asarray(w + change * (self._up / np.maximum(norms(change), self._up)))
 

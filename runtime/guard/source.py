@@ -1,0 +1,143 @@
+"""Which action the policy asks for now: the newest good chunk that obeys the instruction in force."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from jetvla.runtime.action_spec import ActionSpec
+from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
+from jetvla.runtime.contracts import ActionChunk, Instruction
+from jetvla.runtime.guard.axes import Vector
+from jetvla.runtime.guard.chunk import ChunkTiming, Plan, Planner
+from jetvla.runtime.guard.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with chunks or instruction; ``fault`` is empty where it is not yet a fault."""
+
+    fault: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What is asked for: float64 [D], or None for rest. ``reason`` is one word.
+
+    ``serial`` names the row of the chunk: a row that is held for many ticks is one request.
+    """
+
+    values: Vector | None
+    reason: str
+    serial: tuple[int, int] = (-1, -1)
+
+
+class RequestSource:
+    """Takes chunks and instructions, gives requests."""
+
+    def __init__(self, spec: ActionSpec, timing: ChunkTiming, limits: Limits) -> None:
+        self._planner = Planner(spec, timing, limits)
+        self._limits = limits
+        self._ttl_ns = seconds_to_ns(limits.instruction_ttl_s)
+        self._future_ns = seconds_to_ns(limits.future_s)
+        self._instruction: Instruction | None = None
+        self._expired = False
+        self._plan: Plan | None = None
+        self._bad = self._late = 0
+        self._newest_ns = 0
+        self._excess: deque[bool] = deque(maxlen=limits.excess_window)
+        self._counted = (-1, -1)
+
+    def instruction(self, instruction: Instruction | None) -> None:
+        """A repeated sentence renews its time to live; another one discards the chunk in use."""
+        old = self._instruction
+        if old is None or instruction is None or old.id != instruction.id:
+            self._plan = None
+        self._instruction, self._expired = instruction, False
+
+    def clear(self) -> None:
+        """Forget the chunk in use: the next request is rest."""
+        self._plan = None
+
+    def forget(self) -> None:
+        """Forget all that was counted against the policy, and the chunk in use."""
+        self._plan = None
+        self._bad = self._late = self._newest_ns = 0
+        self._excess.clear()
+        self._counted = (-1, -1)
+
+    def take(self, chunk: ActionChunk, now_ns: int) -> list[Finding]:
+        """Use ``chunk`` from now on, unless something is wrong with it."""
+        if problem := self._planner.problem(chunk) or self._time_problem(chunk, now_ns):
+            return self._rejected(chunk, problem)
+        self._bad = 0
+        self._newest_ns = chunk.t0_ns
+        if self._instruction is None or chunk.instruction_id != self._instruction.id or self._expired:
+            return []
+        found = self._lateness(chunk, now_ns)
+        if now_ns - chunk.t0_ns <= self._planner.age_limit_ns:
+            self._plan = self._planner.plan(chunk)
+        return found
+
+    def _time_problem(self, chunk: ActionChunk, now_ns: int) -> str:
+        if chunk.t0_ns > now_ns + self._future_ns:
+            return f"stamped {(chunk.t0_ns - now_ns) / NS_PER_S:.3f} s in the future"
+        if chunk.t0_ns < self._newest_ns:
+            return f"answers a frame {(self._newest_ns - chunk.t0_ns) / NS_PER_S:.3f} s older than the last"
+        return ""
+
+    def _rejected(self, chunk: ActionChunk, problem: str) -> list[Finding]:
+        self._bad += 1
+        found = [Finding("", f"chunk {chunk.seq} rejected: {problem}")]
+        if self._bad >= self._limits.bad_chunks:
+            found.append(Finding("bad_chunk", f"{self._bad} bad chunks in a row; the last: {problem}"))
+        return found
+
+    def _lateness(self, chunk: ActionChunk, now_ns: int) -> list[Finding]:
+        age_ns = now_ns - chunk.t0_ns
+        self._late = self._late + 1 if age_ns > self._planner.late_ns else 0
+        if self._late < self._limits.late_chunks:
+            return []
+        return [
+            Finding(
+                "late_chunks",
+                f"{self._late} late chunks in a row; the last was {age_ns / NS_PER_S:.3f} s old",
+            )
+        ]
+
+    def request(self, now_ns: int) -> tuple[Request, list[Finding]]:
+        """What is asked for at ``now_ns``, and what came to an end by itself."""
+        if self._instruction is None:
+            return Request(None, "idle"), []
+        if (age_ns := now_ns - self._instruction.t_ns) > self._ttl_ns:
+            return Request(None, "expired"), self._expire(age_ns)
+        if self._plan is None:
+            return Request(None, "waiting"), []
+        if (age_ns := now_ns - self._plan.t0_ns) > self._planner.age_limit_ns:
+            self._plan = None
+            limit = self._planner.age_limit_ns / NS_PER_S
+            reason = f"action is {age_ns / NS_PER_S:.3f} s old; the limit is {limit:.3f} s"
+            return Request(None, "stale"), [Finding("stale_chunk", reason)]
+        plan = self._plan
+        return Request(self._planner.action(plan, now_ns), "policy", (plan.seq, plan.row(now_ns))), []
+
+    def _expire(self, age_ns: int) -> list[Finding]:
+        self._plan = None
+        if self._expired:
+            return []
+        self._expired = True
+        reason = f"instruction is {age_ns / NS_PER_S:.1f} s old; its time to live is {self._limits.instruction_ttl_s:g} s"
+        return [Finding("instruction_expired", reason)]
+
+    def count(self, request: Request, excessive: bool) -> tuple[bool, list[Finding]]:
+        """Whether ``request`` is new, and the violation budget after it."""
+        if request.serial == self._counted:
+            return False, []
+        self._counted = request.serial
+        self._excess.append(excessive)
+        count = sum(self._excess)
+        if not excessive or count < self._limits.excess_count:
+            return True, []
+        reason = f"{count} of the last {len(self._excess)} requests were beyond velocity or range"
+        return True, [Finding("excess", reason)]

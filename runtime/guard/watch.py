@@ -1,0 +1,111 @@
+"""What the guard knows of policy, cameras and peers, and which faults follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
+from jetvla.runtime.guard.limits import Limits
+from jetvla.runtime.link.protocol import CameraHealth, Health, Hello, Idle, IdleReason
+
+
+class Watch:
+    """Holds the newest reports; :meth:`faults` judges them.
+
+    Args:
+        bundle: digest of the bundle that the policy must run.
+    """
+
+    def __init__(self, bundle: str, limits: Limits) -> None:
+        self._bundle = bundle
+        self._limits = limits
+        self._silence_ns = seconds_to_ns(limits.link_silence_s)
+        self._health_ns = seconds_to_ns(limits.health_age_s)
+        self._frame_ns = seconds_to_ns(limits.frame_age_s)
+        self._hello: Hello | None = None
+        self._heard_ns = 0
+        self._lost = "no policy has connected yet"
+        self._health: Health | None = None
+        self._health_at_ns = 0
+        self._idle: Idle | None = None
+        self._peers = "peers of the command topic are not known yet"
+        self._estop = False
+
+    @property
+    def connected(self) -> bool:
+        """A policy said hello, and its socket is open."""
+        return self._hello is not None
+
+    @property
+    def estop(self) -> bool:
+        return self._estop
+
+    def hello(self, hello: Hello, now_ns: int) -> None:
+        self._hello, self._health, self._idle = hello, None, None
+        self._heard_ns = self._health_at_ns = now_ns
+
+    def lost(self, reason: str) -> None:
+        self._hello, self._health, self._idle = None, None, None
+        self._lost = reason
+
+    def chunk(self, now_ns: int) -> None:
+        self._idle, self._heard_ns = None, now_ns
+
+    def idle(self, idle: Idle, now_ns: int) -> None:
+        self._idle, self._heard_ns = idle, now_ns
+
+    def health(self, health: Health, now_ns: int) -> None:
+        self._health = health
+        self._health_at_ns = self._heard_ns = now_ns
+
+    def peers(self, ok: bool, reason: str) -> None:
+        self._peers = "" if ok else reason or "not matched"
+
+    def set_estop(self, pressed: bool) -> None:
+        self._estop = pressed
+
+    def faults(self, now_ns: int) -> dict[str, str]:
+        """Name of each fault that is there at ``now_ns``, with the reason."""
+        return dict(self._faults(now_ns))
+
+    def _faults(self, now_ns: int) -> Iterator[tuple[str, str]]:
+        if self._estop:
+            yield "estop", "emergency stop is pressed"
+        if self._peers:
+            yield "peers", self._peers
+        if self._hello is None:
+            yield "link_lost", self._lost
+            return
+        silence_ns = now_ns - self._heard_ns
+        if silence_ns > self._silence_ns:
+            yield "link_silent", f"nothing from the policy for {silence_ns / NS_PER_S:.3f} s"
+        yield from self._identity(self._hello)
+        if self._idle is not None and self._idle.reason is IdleReason.NO_CAMERA:
+            yield "no_camera", self._idle.text or "the policy waits for a camera"
+        age_ns = now_ns - self._health_at_ns
+        if self._health is None:
+            yield "no_health", "no health report since the policy connected"
+        elif age_ns > self._health_ns:
+            yield "no_health", f"no health report for {age_ns / NS_PER_S:.3f} s"
+        else:
+            for camera in self._health.cameras:
+                yield from self._camera(camera)
+
+    def _identity(self, hello: Hello) -> Iterator[tuple[str, str]]:
+        if hello.bundle != self._bundle:
+            yield "wrong_bundle", f"the policy runs bundle {hello.bundle[:12]}, the guard {self._bundle[:12]}"
+        if not hello.golden_passed:
+            yield "golden", f"golden self-test failed with error {hello.golden_error:g}"
+
+    def _camera(self, camera: CameraHealth) -> Iterator[tuple[str, str]]:
+        # Judged when the report came: between two reports a frame only seems to age.
+        age_ns = self._health_at_ns - camera.t_ns
+        name = f"camera {camera.index}"
+        if age_ns > self._frame_ns:
+            yield "stale_frame", f"{name}: newest frame is {age_ns / NS_PER_S:.3f} s old"
+        if camera.frozen:
+            yield "frozen_frame", f"{name} repeats the same image"
+        if camera.dark:
+            yield "dark_frame", f"{name} is dark"
+        if camera.size_changed:
+            yield "frame_size", f"{name} changed its image size"
