@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -55,7 +55,6 @@ class LoopSettings(Settings):
         held_out: part of the episodes that is never trained on.
         checkpoint_every: steps between checkpoints.
         memory_mb: resized images are kept in memory up to this size, else read when needed.
-        precision: ``bfloat16`` runs the network's matrix products in bfloat16, with float32 weights.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -68,7 +67,6 @@ class LoopSettings(Settings):
     held_out: float = Field(default=0.1, ge=0, lt=1)
     checkpoint_every: int = Field(default=500, ge=1)
     memory_mb: int = Field(default=2048, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class TrainingSettings(Settings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -110,15 +109,9 @@ class Trainer:
         return loss.item()
 
     def _loss(self, batch: Batch) -> Tensor:
-        with self._casting():
-            predicted = self.policy.network(batch.images, batch.ids, batch.mask)
-        squared = (predicted.float() - batch.actions).square() * batch.real
+        predicted = self.policy.network(batch.images, batch.ids, batch.mask)
+        squared = (predicted - batch.actions).square() * batch.real
         return squared.sum() / (batch.real.sum() * batch.actions.shape[2])
-
-    def _casting(self) -> AbstractContextManager[object]:
-        if self._loop.precision == "bfloat16":
-            return torch.autocast("cpu", dtype=torch.bfloat16)
-        return nullcontext()
 
     def _judge(self) -> float | None:
         if self._data.judge is None:
