@@ -1,0 +1,126 @@
+"""The policy's loop: observe, act, send, notify."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from jetvla.runtime.clock import NS_PER_S, Clock
+from jetvla.runtime.contracts import ActionChunk, Frame, Instruction, Observation
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Idle, IdleReason, StageTimes
+from jetvla.runtime.policy.actor import Acted
+from jetvla.runtime.policy.heartbeat import Sender
+from jetvla.runtime.policy.sight import Blind, Sight
+
+# The longest wait for a frame; also the longest time without an IDLE while there is none.
+WAIT_S = 0.1
+
+
+class Acts(Protocol):
+    """What answers an observation; :class:`~jetvla.runtime.policy.actor.Actor` does."""
+
+    def act(self, observation: Observation) -> Acted: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the loop, for those who watch it.
+
+    Attributes:
+        chunk: what was sent; None when idle.
+        idle: why there was no chunk; None when there was one.
+        stages: of the newest step.
+        started_ns: when the turn's observation was there.
+        sent_ns: when its last message was handed to the link.
+    """
+
+    chunk: ActionChunk | None
+    idle: Idle | None
+    stages: StageTimes
+    started_ns: int
+    sent_ns: int
+
+
+class PolicyLoop:
+    """Answers each new frame with a chunk, at most ``rate_hz`` times a second.
+
+    Every turn sends a CHUNK or an IDLE, and then HEALTH. Chunks are sent as the engine gave them, NaN
+    included, because the guard alone judges; ``counts`` has how many were not finite.
+
+    Args:
+        sight: the cameras.
+        instruction: gives the sentence that holds now.
+        actor: answers observations.
+        sender: takes the messages.
+        rate_hz: None answers every frame of the first camera.
+        observers: called after every turn.
+    """
+
+    def __init__(
+        self,
+        sight: Sight,
+        instruction: Callable[[], Instruction | None],
+        actor: Acts,
+        sender: Sender,
+        clock: Clock,
+        rate_hz: float | None = None,
+        observers: Iterable[Callable[[Turn], None]] = (),
+    ) -> None:
+        self._sight, self._instruction, self._actor, self._sender = sight, instruction, actor, sender
+        self._clock = clock
+        self._period_ns = 0 if rate_hz is None else round(NS_PER_S / rate_hz)
+        self._observers = tuple(observers)
+        self._next_ns = clock.now_ns()
+        self._stages, self._sent_ns = StageTimes(), 0
+        self.counts: Counter[str] = Counter()
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Turn until ``stopped``.
+
+        Raises:
+            EngineError: if a step failed.
+            LinkError: if the guard is gone.
+        """
+        while not stopped():
+            self.turn()
+
+    def turn(self) -> None:
+        """Observe, act, send, notify."""
+        observed = self._observe()
+        started_ns = self._clock.now_ns()
+        chunk = None if isinstance(observed, Idle) else self._act(observed)
+        idle = observed if isinstance(observed, Idle) else None
+        if idle is not None:
+            self._sender.send(idle)
+        self._sender.send(Health(self._sent_ns, self._stages, self._sight.health()))
+        turn = Turn(chunk, idle, self._stages, started_ns, self._clock.now_ns())
+        for observer in self._observers:
+            observer(turn)
+
+    def _observe(self) -> Observation | Idle:
+        self._clock.sleep_until_ns(self._next_ns)
+        try:
+            frames: tuple[Frame, ...] = self._sight.look(WAIT_S)
+        except Blind as blind:
+            self.counts["blind"] += 1
+            frames, why = (), str(blind)
+        instruction = self._instruction()
+        if instruction is None:
+            return Idle(IdleReason.NO_INSTRUCTION)
+        if not frames:
+            return Idle(IdleReason.NO_CAMERA, why)
+        return Observation(frames, None, instruction)
+
+    def _act(self, observation: Observation) -> ActionChunk:
+        # Late by more than a period, the schedule starts anew: no burst to catch up.
+        self._next_ns = max(self._next_ns, self._clock.now_ns() - self._period_ns) + self._period_ns
+        chunk, self._stages = self._actor.act(observation)
+        self._sender.send(ChunkMessage.of(chunk))
+        self._sent_ns = self._clock.now_ns()
+        self.counts["chunks"] += 1
+        self.counts["not finite"] += not np.isfinite(chunk.actions).all()
+        return chunk
