@@ -1,0 +1,134 @@
+"""A V4L2 device, played by a fake ``cv2.VideoCapture``."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from queue import Queue
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from jetvla.runtime.cameras import CameraTimeout, open_camera
+from jetvla.runtime.cameras.v4l2 import V4l2Camera
+from jetvla.runtime.clock import FakeClock
+from jetvla.runtime.config import V4l2Camera as Config
+from jetvla.runtime.errors import CameraError
+
+BLUE = np.zeros((4, 6, 3), np.uint8)
+BLUE[..., 0] = 200
+
+
+class Device:
+    """Gives one frame for each time stamp (milliseconds) that is put; None is a pulled cable."""
+
+    def __init__(self, size: tuple[int, int] = (640, 480)) -> None:
+        self.stamps: Queue[float | None] = Queue()
+        self.taken = threading.Semaphore(0)
+        self.released = False
+        self._now = 0.0
+        self._values: dict[int, float] = {
+            cv2.CAP_PROP_FRAME_WIDTH: size[0],
+            cv2.CAP_PROP_FRAME_HEIGHT: size[1],
+        }
+
+    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        self.taken.release()
+        stamp = self.stamps.get()
+        if stamp is None:
+            return False, None
+        self._now = stamp
+        return True, BLUE
+
+    def get(self, key: int) -> float:
+        return self._now if key == cv2.CAP_PROP_POS_MSEC else self._values[key]
+
+    def set(self, key: int, value: float) -> bool:
+        return True
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return True
+
+    def release(self) -> None:
+        self.released = True
+
+    def give(self, *stamps: float | None) -> None:
+        """Give frames and return when the camera's thread has dealt with them."""
+        for stamp in stamps:
+            self.taken.acquire(timeout=5)
+            self.stamps.put(stamp)
+        if stamps[-1] is not None:
+            assert self.taken.acquire(timeout=5)
+            self.taken.release()
+
+
+def opened(clock: FakeClock, stamp: str = "driver") -> tuple[V4l2Camera, Device]:
+    device = Device()
+    return V4l2Camera("front", "/dev/video0", device, stamp, clock), device
+
+
+def test_the_drivers_stamp_is_the_capture_time() -> None:
+    clock = FakeClock(2_000_000_000)
+    camera, device = opened(clock)
+    device.give(1950.5)
+    frame = camera.read(5.0)
+    assert (frame.t_ns, frame.seq) == (1_950_500_000, 0)
+    assert frame.image[0, 0].tolist() == [0, 0, 200]
+    device.give(None)
+    camera.close()
+    assert device.released
+
+
+def test_the_queue_is_drained_so_that_the_newest_wins() -> None:
+    camera, device = opened(FakeClock(2_000_000_000))
+    device.give(1900, 1933, 1966)
+    assert camera.read(5.0).seq == 2
+    with pytest.raises(CameraTimeout):
+        camera.read(0.0)
+    device.give(None)
+    camera.close()
+
+
+@pytest.mark.parametrize("stamp_ms", [0.0, 999.0, 2001.0, 1.8e12])
+def test_a_driver_without_monotonic_stamps_is_refused_and_not_guessed_at(stamp_ms: float) -> None:
+    camera, device = opened(FakeClock(2_000_000_000))
+    device.stamps.put(stamp_ms)
+    with pytest.raises(CameraError, match=r"\(/dev/video0\): its driver's time stamp.*'stamp: arrival'"):
+        camera.read(5.0)
+    camera.close()
+
+
+def test_arrival_time_is_taken_when_asked_for() -> None:
+    clock = FakeClock(2_000_000_000)
+    camera, device = opened(clock, "arrival")
+    device.give(0.0)
+    assert camera.read(5.0).t_ns == clock.now_ns()
+    device.give(None)
+    camera.close()
+
+
+def test_a_pulled_cable_is_an_error_after_the_last_frame() -> None:
+    camera, device = opened(FakeClock(2_000_000_000))
+    device.stamps.put(1950)
+    device.stamps.put(None)
+    camera._thread.join(5)
+    assert camera.read(5.0).seq == 0
+    with pytest.raises(CameraError, match="gives no more frames; check its cable"):
+        camera.read(5.0)
+    camera.close()
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    config = Config(kind="v4l2", device=str(tmp_path / "video9"))
+    with pytest.raises(CameraError, match=r"video9 cannot be opened: check that it is there"):
+        open_camera("front", config, FakeClock())
+
+
+def test_another_size_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device((1280, 720))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
+    with pytest.raises(CameraError, match=r"gives \[1280, 720\] and not the size \[640, 480\]"):
+        open_camera("front", Config(kind="v4l2"), FakeClock())
+    assert device.released
