@@ -7,7 +7,8 @@ from enum import Enum
 
 class State(Enum):
     """``BOOT``: no policy has said hello yet. ``DISARMED``: shape and check in shadow, publish nothing.
-    ``ARMED``: the policy moves the robot. ``STOPPING``: coming to rest. ``LATCHED``: at rest until a reset."""
+    ``ARMED``: the policy moves the robot. ``STOPPING``: coming to rest. ``LATCHED``: at rest until a
+    reset."""
 
     BOOT = "BOOT"
     DISARMED = "DISARMED"

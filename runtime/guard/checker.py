@@ -1,8 +1,8 @@
 """Looks at what is about to be published, and never changes it.
 
 Shares no arithmetic with the shaper: it differentiates commands over the real time between them. Divided
-differences of a smooth motion are means of its derivatives, so limits on the derivatives hold for them exactly, whatever
-the spacing; the centres of two such means lie ``span`` apart.
+differences of a smooth motion are means of its derivatives, so limits on the derivatives hold for them
+exactly, whatever the spacing; the centres of two such means lie ``span`` apart.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Checker:
         return _Motion(values, velocity, (velocity - last.velocity) / span, (dt_s, last.steps[0]))
 
     def _range(self, values: Vector) -> str:
-        """Only inward motion is allowed outside. Positions in a Cartesian group are limited by their target alone."""
+        """Only inward motion is allowed outside. Positions in a Cartesian group are limited by their target
+        alone.
+        """
         slack = SLACK * np.maximum(1.0, np.abs(values))
         outward = np.where(values > self.last, values > self._high + slack, False)
         outward |= np.where(values < self.last, values < self._low - slack, False)

@@ -29,9 +29,11 @@ class TickResult:
 
     Attributes:
         command: what to publish; None means publish nothing.
-        verdict: its reason is ``policy``; ``idle``, ``waiting``, ``expired``, ``stale`` (to rest: no instruction, no
-            chunk yet, time to live over, chunk too old); ``stopping``, ``latched``, ``blocked`` (by the checker) or
-            ``unknown`` (nothing to publish before the position of every absolute dimension is known).
+        verdict: its reason is ``policy``; ``idle``, ``waiting``, ``expired``, ``stale`` (to rest: no
+        instruction, no
+            chunk yet, time to live over, chunk too old); ``stopping``, ``latched``, ``blocked`` (by the
+            checker) or ``unknown`` (nothing to publish before the position of every absolute dimension is
+            known).
         events: everything since the last tick, oldest first.
         shaped: float64 [D], the shaped command, published or not; NaN where a position is not known.
     """
@@ -46,8 +48,8 @@ class TickResult:
 class Guard:
     """Owns the decision what the robot is told, and when it is told nothing.
 
-    Not thread-safe: call everything from the loop that calls :meth:`tick`. Nothing here blocks, and nothing that the
-    policy sends makes it raise.
+    Not thread-safe: call everything from the loop that calls :meth:`tick`. Nothing here blocks, and nothing
+    that the policy sends makes it raise.
 
     Args:
         spec: meaning of the actions.
@@ -97,7 +99,9 @@ class Guard:
         self._watch.health(health, self._clock.now_ns())
 
     def on_idle(self, idle: Idle) -> None:
-        """The policy has nothing to do, or cannot do it: come to rest, stay armed if there is only no instruction."""
+        """The policy has nothing to do, or cannot do it: come to rest, stay armed if there is only no
+        instruction.
+        """
         self._watch.idle(idle, self._clock.now_ns())
         self._source.clear()
 
@@ -128,6 +132,11 @@ class Guard:
     @property
     def state(self) -> State:
         return self._arming.state
+
+    @property
+    def publishing(self) -> bool:
+        """Whether ticks give commands: while armed, and after that until the robot has been at rest for a while."""
+        return self._publishing
 
     @property
     def latched_by(self) -> str:

@@ -7,7 +7,9 @@ from enum import Enum
 
 
 class Reaction(Enum):
-    """``HOLD``: come to rest and stay armed. ``STOP``: controlled stop, then disarmed. ``LATCH``: stop, then wait for a reset."""
+    """``HOLD``: come to rest and stay armed. ``STOP``: controlled stop, then disarmed. ``LATCH``: stop,
+    then wait for a reset.
+    """
 
     HOLD = "hold"
     STOP = "stop"

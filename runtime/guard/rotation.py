@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 
 def rotation_vector(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64 [..., 3] roll, pitch, yaw in rad -> float64 [..., 3] rotation vector in rad, norm at most pi."""
+    """float64 [..., 3] roll, pitch, yaw in rad -> float64 [..., 3] rotation vector in rad, norm at most
+    pi.
+    """
     cr, cp, cy = np.moveaxis(np.cos(angles / 2), -1, 0)
     sr, sp, sy = np.moveaxis(np.sin(angles / 2), -1, 0)
     w = cr * cp * cy + sr * sp * sy

@@ -5,15 +5,16 @@ A *target* velocity is bounded, then followed in two stages on a grid of one con
 1. ``w`` follows the target with bounded acceleration, linear between grid points (trapezoid);
 2. the command is the mean of ``w`` over the last N periods, exactly integrated at any time in between.
 
-A mean over a window of T seconds of something whose acceleration is at most A has acceleration at most A and jerk
-at most (difference of accelerations) / T; it also never leaves the convex set that ``w`` is in, so the bound on
-speed needs no further clipping. Unlike a filter with an infinite tail it reaches zero exactly, T after ``w`` does.
+A mean over a window of T seconds of something whose acceleration is at most A has acceleration at most A
+and jerk at most (difference of accelerations) / T; it also never leaves the convex set that ``w`` is in, so
+the bound on speed needs no further clipping. Unlike a filter with an infinite tail it reaches zero exactly,
+T after ``w`` does.
 
 Absolute dimensions use the same two stages for their derivative, with a target velocity from which they can
 still brake in time (``v²/2a``, in its discrete form), and integrate the command.
 
-The stop is allowed to be harder than any other change. So that a hard stop followed by a new start cannot add up to
-more than the limits, ``w`` waits N periods after the last hard step; see :meth:`_Block.step`.
+The stop is allowed to be harder than any other change. So that a hard stop followed by a new start cannot
+add up to more than the limits, ``w`` waits N periods after the last hard step; see :meth:`_Block.step`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Shaper:
         return all(block.at_rest for block in self._blocks)
 
     def advance(self, dt_s: float, target: Vector | None) -> Vector:
-        """Command float64 [D] after ``dt_s`` >= 0 more seconds, on the way to ``target`` [D], or to rest if None.
+        """Command float64 [D] after ``dt_s`` >= 0 more seconds, on the way to ``target`` [D], or to rest if
+        None.
 
         ``target`` must be finite and within bounds (:class:`jetvla.runtime.guard.bounds.Bounds`).
         """
@@ -73,8 +75,8 @@ class Shaper:
 class _Block:
     """One :class:`Block` on the grid.
 
-    ``_knots`` [N + 2, G, n] holds ``w`` at the last N + 1 grid points and the one ahead. The mean over the window
-    that ends at fraction f of the current segment is a quadratic in f.
+    ``_knots`` [N + 2, G, n] holds ``w`` at the last N + 1 grid points and the one ahead. The mean over the
+    window that ends at fraction f of the current segment is a quadratic in f.
     """
 
     def __init__(self, block: Block, period_s: float) -> None:
@@ -100,7 +102,9 @@ class _Block:
         self.at_rest = True
 
     def command(self, fraction: float) -> Vector:
-        """[G, n]: mean of ``w`` over the window that ends at ``fraction`` of the segment, or the position there."""
+        """[G, n]: mean of ``w`` over the window that ends at ``fraction`` of the segment, or the position
+        there.
+        """
         if self._absolute:
             return self._position
         command: Vector = self._base + fraction * (self._slope + 0.5 * fraction * self._curve)
@@ -117,10 +121,10 @@ class _Block:
     def step(self, target: Vector | None) -> None:
         """Enter the next segment: choose the knot ahead.
 
-        Only a stop is harder than ``acceleration``; it scales ``w`` down and keeps its direction. Until such a step has
-        left the window, ``w`` may only shrink or stay. Hence accelerations within one window differ by at
-        most acceleration + deceleration, and speed never grows by more than ``acceleration``: the last hard
-        part of the window can only take speed away.
+        Only a stop is harder than ``acceleration``; it scales ``w`` down and keeps its direction. Until
+        such a step has left the window, ``w`` may only shrink or stay. Hence accelerations within one
+        window differ by at most acceleration + deceleration, and speed never grows by more than
+        ``acceleration``: the last hard part of the window can only take speed away.
         """
         if target is None and self.at_rest:
             return
@@ -155,8 +159,8 @@ class _Block:
     def _approach(self, w: Vector, target: Vector) -> Vector:
         """Velocity towards position ``target`` from which ``acceleration`` can still stop there.
 
-        Solves ``1.5 P v + v²/2a = distance`` for v: the way left after this period, whose first half is already
-        decided by ``w``, must be enough for steps of ``a P`` down to zero.
+        Solves ``1.5 P v + v²/2a = distance`` for v: the way left after this period, whose first half is
+        already decided by ``w``, must be enough for steps of ``a P`` down to zero.
         """
         way = target - self._path - 0.5 * self._period_s * w
         distance = norms(way)

@@ -127,7 +127,8 @@ class RequestSource:
         if self._expired:
             return []
         self._expired = True
-        reason = f"instruction is {age_ns / NS_PER_S:.1f} s old; its time to live is {self._limits.instruction_ttl_s:g} s"
+        ttl_s = self._limits.instruction_ttl_s
+        reason = f"instruction is {age_ns / NS_PER_S:.1f} s old; its time to live is {ttl_s:g} s"
         return [Finding("instruction_expired", reason)]
 
     def count(self, request: Request, excessive: bool) -> tuple[bool, list[Finding]]:

@@ -56,7 +56,9 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkMessage:
-    """An action chunk; ``seq`` is the header's. ``actions`` is float32 [H, D] and may hold NaN: the guard judges."""
+    """An action chunk; ``seq`` is the header's. ``actions`` is float32 [H, D] and may hold NaN: the guard
+    judges.
+    """
 
     actions: NDArray[np.float32]
     t0_ns: int
@@ -91,7 +93,9 @@ class StageTimes:
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """State of one camera; ``index`` is its place in the manifest, ``t_ns`` the newest frame's capture time."""
+    """State of one camera; ``index`` is its place in the manifest, ``t_ns`` the newest frame's capture
+    time.
+    """
 
     index: int
     seq: int

@@ -1,0 +1,148 @@
+"""The guard's end of the link. Never blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetvla.runtime.errors import LinkError
+from jetvla.runtime.link.protocol import MAX_PACKET, Hello, Message, decode
+
+MODE = 0o660
+PACKETS_PER_POLL = 64
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """The peer is gone, or was sent away; ``reason`` says why."""
+
+    reason: str
+
+
+class GuardLink:
+    """Listens on ``path``; one peer at a time, the next only after it is gone.
+
+    Args:
+        allowed_uids: users whose processes may connect, as the kernel reports them (``SO_PEERCRED``).
+
+    Raises:
+        LinkError: the socket cannot be made; another guard may own it.
+    """
+
+    def __init__(self, path: Path, allowed_uids: Iterable[int]) -> None:
+        self._path = path
+        self._allowed = frozenset(allowed_uids)
+        self._peer: socket.socket | None = None
+        self._greeted = False
+        self._listener = _listen(path)
+
+    @property
+    def connected(self) -> bool:
+        """A peer is there."""
+        return self._peer is not None
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to poll."""
+        return (self._peer or self._listener).fileno()
+
+    def poll(self) -> list[Message | LinkLost]:
+        """What has come since the last call, in order, at most 64 messages.
+
+        Any error of the peer, and its end of file, is one ``LinkLost``, after which it is disconnected.
+        """
+        events: list[Message | LinkLost] = []
+        try:
+            if self._peer is None:
+                self._peer = self._accept()
+            if self._peer is not None:
+                events.extend(self._receive(self._peer))
+                if self._hung_up(self._peer):
+                    raise LinkError("the policy closed the link")
+        except (LinkError, OSError) as error:
+            self._disconnect()
+            events.append(LinkLost(str(error)))
+        return events
+
+    def _accept(self) -> socket.socket | None:
+        try:
+            peer, _ = self._listener.accept()
+        except BlockingIOError:
+            return None
+        peer.setblocking(False)
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid not in self._allowed:
+            peer.close()
+            raise LinkError(f"process {pid} of user {uid} is not allowed to connect to {self._path}")
+        self._greeted = False
+        return peer
+
+    def _receive(self, peer: socket.socket) -> Iterator[Message]:
+        for _ in range(PACKETS_PER_POLL):
+            try:
+                packet = peer.recv(MAX_PACKET + 1)
+            except BlockingIOError:
+                return
+            if not packet:
+                raise LinkError("the policy closed the link")
+            message, _ = decode(packet)
+            if not self._greeted and not isinstance(message, Hello):
+                raise LinkError(f"the policy sent {type(message).__name__} before HELLO")
+            self._greeted = True
+            yield message
+
+    def _hung_up(self, peer: socket.socket) -> bool:
+        """The peer is dead, even where more than one poll's packets wait before its end of file."""
+        waiting = select.poll()
+        waiting.register(peer, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in waiting.poll(0))
+
+    def _disconnect(self) -> None:
+        if self._peer is not None:
+            self._peer.close()
+            self._peer = None
+
+    def close(self) -> None:
+        """Disconnect, and take the socket away."""
+        self._disconnect()
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _listen(path: Path) -> socket.socket:
+    _remove_dead(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.setblocking(False)
+        # On Linux the mode of the unbound socket is the mode of its file.
+        os.fchmod(listener.fileno(), MODE)
+        listener.bind(str(path))
+        path.chmod(MODE)
+        listener.listen(1)
+    except OSError as error:
+        listener.close()
+        raise LinkError(f"{path}: cannot listen: {error}") from None
+    return listener
+
+
+def _remove_dead(path: Path) -> None:
+    """Remove what a killed guard left; LinkError if a living one answers, or if it is no socket."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise LinkError(f"{path}: is there already and is not a socket; remove it")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+            raise LinkError(f"{path}: another guard is listening; stop it first")
+    path.unlink()
