@@ -29,9 +29,7 @@ COMMANDS: dict[str, str] = {
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line. Command modules import nothing heavy at their top."""
-    root = argparse.ArgumentParser(
-        prog="jetvla", description="From a VLA checkpoint to a safely moving robot."
-    )
+    root = argparse.ArgumentParser(prog="jetvla", description="From a VLA checkpoint to a safely moving robot.")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         module = importlib.import_module(f"jetvla.services.commands.{name}")

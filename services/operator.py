@@ -39,9 +39,7 @@ class OperatorConsole:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._session = RosSession(
-            f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id
-        )
+        self._session = RosSession(f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id)
 
     @classmethod
     def of(cls, path: Path) -> OperatorConsole:

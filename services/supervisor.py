@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -26,19 +26,19 @@ def _end_with_parent() -> None:
 
 
 class Daemons:
-    """The two processes of one configuration.
+    """Processes of one configuration, in the order of ``names``.
 
     Each is its own session, so that a Ctrl-C in the terminal reaches the supervisor alone and the guard is not
     cut short.
     """
 
-    def __init__(self, config: Path) -> None:
-        self._config = config
+    def __init__(self, config: Path, names: Sequence[str] = (GUARD, POLICY)) -> None:
+        self._config, self._names = config, names
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
-        """Start the guard, then the policy."""
-        for name in (GUARD, POLICY):
+        """Start them in order."""
+        for name in self._names:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", _MODULES[name], "--config", str(self._config)],
                 start_new_session=True,
@@ -51,9 +51,8 @@ class Daemons:
 
     def stop(self) -> None:
         """End the guard first, which brings the robot to rest, and the policy after it."""
-        for name in (GUARD, POLICY):
-            process = self.processes.get(name)
-            if process is None or process.poll() is not None:
+        for process in self.processes.values():
+            if process.poll() is not None:
                 continue
             process.terminate()
             try:
@@ -87,9 +86,7 @@ def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
             while not asked and not until():
                 if (name := daemons.dead()) is not None:
                     status = daemons.processes[name].returncode
-                    raise JetvlaError(
-                        f"the {name} process ended with status {status}; its last lines say why"
-                    )
+                    raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")
                 time.sleep(0.1)
     finally:
         for number, handler in former.items():

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.clock import Clock, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Command, Instruction, Verdict
-from jetvla.runtime.guard.arming import Arming, State
+from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.axes import Vector
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.events import Event, EventKind
-from jetvla.runtime.guard.faults import FAULTS, Reaction
+from jetvla.runtime.guard.events import EventLog, TickResult
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.motion import Motion
 from jetvla.runtime.guard.preconditions import undeclared
+from jetvla.runtime.guard.reactions import Reactions
 from jetvla.runtime.guard.source import Finding, Request, RequestSource
 from jetvla.runtime.guard.ticks import TickTimer
 from jetvla.runtime.guard.watch import Watch
 from jetvla.runtime.link.protocol import Health, Hello, Idle
-
-ENDING = (State.STOPPING, State.LATCHED)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TickResult:
-    """One tick.
-
-    Attributes:
-        command: what to publish; None means publish nothing.
-        verdict: its reason is ``policy``; ``idle``, ``waiting``, ``expired``, ``stale`` (to rest: no
-        instruction, no
-            chunk yet, time to live over, chunk too old); ``stopping``, ``latched``, ``blocked`` (by the
-            checker) or ``unknown`` (nothing to publish before the position of every absolute dimension is
-            known).
-        events: everything since the last tick, oldest first.
-        shaped: float64 [D], the shaped command, published or not; NaN where a position is not known.
-    """
-
-    state: State
-    command: Command | None
-    verdict: Verdict
-    events: tuple[Event, ...]
-    shaped: Vector
 
 
 class Guard:
@@ -60,20 +34,24 @@ class Guard:
     """
 
     def __init__(
-        self, spec: ActionSpec, timing: ChunkTiming, limits: Limits, rate_hz: float, bundle: str, clock: Clock
+        self,
+        spec: ActionSpec,
+        timing: ChunkTiming,
+        limits: Limits,
+        rate_hz: float,
+        bundle: str,
+        clock: Clock,
     ) -> None:
         period_s = 1.0 / rate_hz
         self._spec, self._clock = spec, clock
-        self._rest_limit_ns = seconds_to_ns(limits.rest_s)
+        self._quiet_after_ns = seconds_to_ns(limits.rest_s)
         self._motion = Motion(spec, limits, timing.dt_s, period_s)
         self._source = RequestSource(spec, timing, limits)
         self._watch = Watch(bundle, limits)
         self._timer = TickTimer(period_s, limits)
-        self._arming = Arming()
-        self._events: list[Event] = []
-        self._active: dict[str, str] = {}
+        self._log = EventLog(clock)
+        self._reactions = Reactions(self._log)
         self._publishing = False
-        self._latched_by = ""
         self._rest_ns: int | None = None
         self._seq = 0
 
@@ -84,24 +62,21 @@ class Guard:
         self._watch.hello(hello, self._clock.now_ns())
         self._source.forget()
         if self.state is State.BOOT:
-            self._go(State.DISARMED, "a policy has connected")
+            self._reactions.go(State.DISARMED, "a policy has connected")
 
     def on_chunk(self, chunk: ActionChunk) -> None:
         """A chunk has come; one before HELLO is ignored."""
-        if not self._watch.connected:
-            return
-        now_ns = self._clock.now_ns()
-        self._watch.chunk(now_ns)
-        self._report(self._source.take(chunk, now_ns))
+        if self._watch.connected:
+            now_ns = self._clock.now_ns()
+            self._watch.chunk(now_ns)
+            self._reactions.report(self._source.take(chunk, now_ns))
 
     def on_health(self, health: Health) -> None:
         """A health report has come."""
         self._watch.health(health, self._clock.now_ns())
 
     def on_idle(self, idle: Idle) -> None:
-        """The policy has nothing to do, or cannot do it: come to rest, stay armed if there is only no
-        instruction.
-        """
+        """The policy sends no actions: come to rest. That it has no instruction is no fault."""
         self._watch.idle(idle, self._clock.now_ns())
         self._source.clear()
 
@@ -117,7 +92,7 @@ class Guard:
     def on_estop(self, pressed: bool) -> None:
         """State of the emergency stop; releasing it neither resets nor arms."""
         self._watch.set_estop(pressed)
-        self._observe()
+        self._reactions.observe(self._watch.faults(self._clock.now_ns()))
 
     def on_peers(self, ok: bool, reason: str = "") -> None:
         """Whether the command topic has the right subscriber and no other publisher."""
@@ -131,42 +106,36 @@ class Guard:
 
     @property
     def state(self) -> State:
-        return self._arming.state
-
-    @property
-    def publishing(self) -> bool:
-        """Whether ticks give commands: while armed, and after that until the robot has been at rest for a while."""
-        return self._publishing
+        return self._reactions.state
 
     @property
     def latched_by(self) -> str:
         """Why it is latched; empty when it is not."""
-        return self._latched_by
+        return self._reactions.latched_by
 
     @property
     def faults(self) -> dict[str, str]:
-        """Faults that are there now, as of the last tick, with their reasons."""
-        return dict(self._active)
+        """Faults that were there at the last tick, with their reasons."""
+        return self._reactions.active
 
     def refusals(self) -> tuple[str, ...]:
         """Every reason why arming would be refused now; empty if it would be granted."""
         reasons = []
         if self.state is State.LATCHED:
-            reasons.append(f"latched, reset first: {self._latched_by}")
+            reasons.append(f"latched, reset first: {self.latched_by}")
         elif self.state is not State.DISARMED:
             reasons.append(f"state is {self.state.value}")
-        reasons += [f"{name}: {reason}" for name, reason in self._watch.faults(self._clock.now_ns()).items()]
-        return tuple(reasons) + undeclared(self._spec, self._motion.start)
+        reasons += [f"{name}: {why}" for name, why in self._watch.faults(self._clock.now_ns()).items()]
+        return (*reasons, *undeclared(self._spec, self._motion.start))
 
     def arm(self) -> tuple[str, ...]:
         """Let the policy move the robot. Returns why not; empty if armed."""
         if reasons := self.refusals():
-            self._event("refusal", f"arming refused: {'; '.join(reasons)}")
-            return reasons
+            return self._refuse("arming", reasons)
         self._source.forget()
         self._motion.settle()
         self._publishing, self._rest_ns = True, None
-        self._go(State.ARMED, "armed by the operator")
+        self._reactions.go(State.ARMED, "armed by the operator")
         return ()
 
     def disarm(self) -> None:
@@ -175,135 +144,91 @@ class Guard:
 
     def stop(self, reason: str) -> None:
         """Controlled stop for ``reason``; nothing to do unless armed."""
-        if self.state is State.ARMED:
-            self._go(State.STOPPING, reason)
+        self._reactions.stop(reason)
 
     def reset(self) -> tuple[str, ...]:
         """Leave LATCHED. Returns why not; empty if it is now disarmed."""
-        reasons = []
-        if self.state is not State.LATCHED:
-            reasons.append(f"state is {self.state.value}, not LATCHED")
-        if self._publishing:
-            reasons.append("the robot is not stopped yet")
-        if self._watch.estop:
-            reasons.append("emergency stop is pressed")
-        if reasons:
-            self._event("refusal", f"reset refused: {'; '.join(reasons)}")
-            return tuple(reasons)
-        self._latched_by = ""
+        checks = (
+            (self.state is not State.LATCHED, f"state is {self.state.value}, not LATCHED"),
+            (self._publishing, "the robot is not stopped yet"),
+            (self._watch.estop, "emergency stop is pressed"),
+        )
+        if reasons := tuple(why for wrong, why in checks if wrong):
+            return self._refuse("reset", reasons)
         self._source.forget()
         self._motion.settle()
-        self._go(State.DISARMED, "reset by the operator")
+        self._reactions.go(State.DISARMED, "reset by the operator")
         return ()
+
+    def _refuse(self, what: str, reasons: tuple[str, ...]) -> tuple[str, ...]:
+        self._log.add("refusal", f"{what} refused: {'; '.join(reasons)}", self.state)
+        return reasons
 
     # Time
 
     def tick(self) -> TickResult:
         """Decide what the robot is told now."""
         now_ns = self._clock.now_ns()
-        dt_s, finding = self._timer.tick(now_ns)
-        self._report([finding] if finding else [])
-        self._observe()
+        dt_s = self._elapsed(now_ns)
+        self._reactions.observe(self._watch.faults(now_ns))
         request, findings = self._source.request(now_ns)
-        self._report(findings)
-        verdict = self._move(request, dt_s)
+        self._reactions.report(findings)
+        target, clipped = self._target(request)
+        self._move(target, dt_s)
+        verdict = Verdict(self._reason(request), clipped)
         command = self._command(now_ns)
         self._seq += 1
-        events, self._events = tuple(self._events), []
-        return TickResult(self.state, command, verdict, events, self._motion.values)
+        return TickResult(self.state, command, verdict, self._log.drain(), self._motion.values)
 
-    def _observe(self) -> None:
-        found = self._watch.faults(self._clock.now_ns())
-        for name in [n for n in self._active if n not in found]:
-            self._event("cleared", f"no longer: {self._active[name]}", name)
-        for name, reason in found.items():
-            if name not in self._active:
-                self._event("fault", reason, name)
-            self._react(name, reason)
-        self._active = found
+    def _elapsed(self, now_ns: int) -> float:
+        dt_s, finding = self._timer.tick(now_ns)
+        if finding is not None:
+            self._reactions.report([finding])
+            if finding.fault == "broken_clock":
+                self._motion.blocked = True
+        return dt_s
 
-    def _report(self, findings: list[Finding]) -> None:
-        for finding in findings:
-            if finding.fault:
-                self._event("fault", finding.reason, finding.fault)
-                self._react(finding.fault, finding.reason)
-            else:
-                self._event("reject", finding.reason)
-
-    def _react(self, fault: str, reason: str) -> None:
-        reaction = FAULTS[fault].reaction
-        if fault == "broken_clock":
-            self._motion.blocked = True
-        if reaction is Reaction.LATCH and self.state is not State.LATCHED:
-            self._latched_by = f"{fault}: {reason}"
-            self._go(State.LATCHED, self._latched_by)
-        elif reaction is Reaction.STOP:
-            self.stop(f"{fault}: {reason}")
-
-    def _move(self, request: Request, dt_s: float) -> Verdict:
-        target: Vector | None = None
-        clipped: tuple[str, ...] = ()
-        if self.state not in ENDING and request.values is not None:
-            target, clipped = self._bounded(request, request.values)
-        # Looked at again: the request may have used up the violation budget.
-        if self.state in ENDING:
-            target = None
-        if violation := self._motion.advance(target, dt_s):
-            sent = tuple(self._motion.values.tolist())
-            self._event("fault", violation, "violation", sent=sent)
-            self._react("violation", violation)
-        return Verdict(self._reason(request), clipped)
-
-    def _bounded(self, request: Request, values: Vector) -> tuple[Vector, tuple[str, ...]]:
+    def _target(self, request: Request) -> tuple[Vector | None, tuple[str, ...]]:
+        values = request.values
+        if values is None or self._reactions.ending:
+            return None, ()
         target, clipped, excessive = self._motion.bounds.clip(values)
         new, findings = self._source.count(request, excessive)
         if new and clipped:
+            reason = f"beyond velocity or range: {', '.join(clipped)}"
             raw, sent = tuple(values.tolist()), tuple(target.tolist())
-            self._event("clip", f"beyond velocity or range: {', '.join(clipped)}", raw=raw, sent=sent)
-        self._report(findings)
-        return target, clipped
+            self._log.add("clip", reason, self.state, raw=raw, sent=sent)
+        self._reactions.report(findings)
+        return None if self._reactions.ending else target, clipped
+
+    def _move(self, target: Vector | None, dt_s: float) -> None:
+        if violation := self._motion.advance(target, dt_s):
+            sent = tuple(self._motion.values.tolist())
+            self._reactions.report([Finding("violation", violation, sent)])
 
     def _reason(self, request: Request) -> str:
         if self._motion.blocked:
             return "blocked"
         if not self._motion.known:
             return "unknown"
-        return self.state.value.lower() if self.state in ENDING else request.reason
+        return self.state.value.lower() if self._reactions.ending else request.reason
 
     def _command(self, now_ns: int) -> Command | None:
         if not self._publishing:
             return None
-        command = None
-        if self._motion.known:
-            command = Command(self._motion.values.copy(), now_ns, self._seq)
-            self._motion.published()
         self._quieten(now_ns)
-        return command
+        if not self._motion.known:
+            return None
+        self._motion.published()
+        return Command(self._motion.values.copy(), now_ns, self._seq)
 
     def _quieten(self, now_ns: int) -> None:
         """Zeros for a while after a stop, then nothing."""
-        if self.state not in ENDING or not self._motion.at_rest:
+        if not self._reactions.ending or not self._motion.at_rest:
             self._rest_ns = None
         elif self._rest_ns is None:
             self._rest_ns = now_ns
-        elif now_ns - self._rest_ns >= self._rest_limit_ns:
+        elif now_ns - self._rest_ns >= self._quiet_after_ns:
             self._publishing = False
             if self.state is State.STOPPING:
-                self._go(State.DISARMED, "the robot is at rest")
-                self._motion.settle()
-
-    # Records
-
-    def _go(self, state: State, reason: str) -> None:
-        self._arming.go(state)
-        self._event("state", reason)
-
-    def _event(
-        self,
-        kind: EventKind,
-        reason: str,
-        fault: str = "",
-        raw: tuple[float, ...] = (),
-        sent: tuple[float, ...] = (),
-    ) -> None:
-        self._events.append(Event(self._clock.now_ns(), kind, reason, self.state, fault, raw, sent))
+                self._reactions.go(State.DISARMED, "the robot is at rest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from jetvla.runtime.clock import NS_PER_S, MonotonicClock
 from jetvla.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class RosSession:
             raise MissingDependency("rclpy", "ROS 2", INSTALL) from error
         self._context = rclpy.Context()
         rclpy.init(
-            args=[], context=self._context, domain_id=domain_id, signal_handler_options=SignalHandlerOptions.NO
+            args=[],
+            context=self._context,
+            domain_id=domain_id,
+            signal_handler_options=SignalHandlerOptions.NO,
         )
         self.node: Node = rclpy.create_node(name, context=self._context, namespace=namespace or None)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -58,3 +62,18 @@ class RosSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SpinningClock(MonotonicClock):
+    """Sleeps as :class:`MonotonicClock` does, and runs the session's callbacks meanwhile."""
+
+    # rclpy returns from a wait this much late, so the last stretch is slept without it.
+    _MARGIN_NS = 500_000
+
+    def __init__(self, session: RosSession) -> None:
+        self._session = session
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        while (left_ns := deadline_ns - self._MARGIN_NS - self.now_ns()) > 0:
+            self._session.spin_once(left_ns / NS_PER_S)
+        super().sleep_until_ns(deadline_ns)

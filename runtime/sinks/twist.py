@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from geometry_msgs.msg import Twist
+
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.config import TwistOutput
 from jetvla.runtime.contracts import Command

@@ -15,9 +15,7 @@ from jetvla.services.operator import OperatorConsole, add_config_option, add_tim
 def configure(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--disarm", dest="service", action="store_const", const="disarm", help="stop the robot")
-    what.add_argument(
-        "--reset", dest="service", action="store_const", const="reset", help="clear a latched fault"
-    )
+    what.add_argument("--reset", dest="service", action="store_const", const="reset", help="clear a latched fault")
     parser.set_defaults(service="arm")
     add_config_option(parser)
     add_timeout_option(parser)

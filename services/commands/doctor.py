@@ -70,7 +70,13 @@ def _python() -> Finding:
 
 
 def _libraries() -> list[Finding]:
-    names = {"numpy": "numpy", "onnxruntime": "onnxruntime", "tokenizers": "tokenizers", "cv2": "opencv-python-headless", "av": "av"}
+    names = {
+        "numpy": "numpy",
+        "onnxruntime": "onnxruntime",
+        "tokenizers": "tokenizers",
+        "cv2": "opencv-python-headless",
+        "av": "av",
+    }
     return [_library(module, package) for module, package in names.items()]
 
 
@@ -87,7 +93,9 @@ def _jetpack() -> Finding:
     release = Path("/etc/nv_tegra_release")
     if release.is_file():
         return Finding("jetpack", True, release.read_text().splitlines()[0].lstrip("# "), needed=False)
-    return Finding("jetpack", False, "this is no Jetson", "engines run on ONNX Runtime's CPU kernels here", needed=False)
+    return Finding(
+        "jetpack", False, "this is no Jetson", "engines run on ONNX Runtime's CPU kernels here", needed=False
+    )
 
 
 def _tensorrt() -> Finding:

@@ -29,25 +29,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print(bundle: Bundle, console: Console) -> None:
     m = bundle.manifest
-    console.print(
-        f"[bold]{m.name}[/bold] version {m.version}, family {m.family}, digest {bundle.digest[:16]}"
-    )
+    console.print(f"[bold]{m.name}[/bold] version {m.version}, family {m.family}, digest {bundle.digest[:16]}")
     for camera in m.cameras:
-        console.print(
-            f"camera {camera.name}: {camera.width}x{camera.height} RGB, {m.resize.method}, {m.resize.fit}"
-        )
+        console.print(f"camera {camera.name}: {camera.width}x{camera.height} RGB, {m.resize.method}, {m.resize.fit}")
     if m.text is not None:
         console.print(f"instruction: at most {m.text.max_tokens} tokens")
     if m.state:
         console.print(f"state: {', '.join(m.state)}")
-    console.print(
-        f"chunk: {m.horizon} x {m.dt_s:g} s, a new one every {m.replan_s:g} s, execution {m.execution}"
-    )
+    console.print(f"chunk: {m.horizon} x {m.dt_s:g} s, a new one every {m.replan_s:g} s, execution {m.execution}")
     console.print(_actions(m), _graphs(bundle))
     for report in m.precision:
+        fate = "written" if report.written else "not written"
+        error = f"error {report.relative_error:.2%} of the range (tolerance {report.tolerance:.2%})"
         console.print(
-            f"{report.precision}: {'written' if report.written else 'not written'}; error {report.relative_error:.2%} of the range "
-            f"on {report.error.samples} {report.held_out} (tolerance {report.tolerance:.2%}); {report.reason}"
+            f"{report.precision}: {fate}; {error} on {report.error.samples} {report.held_out}; {report.reason}"
         )
     console.print(f"built with {', '.join(f'{k} {v}' for k, v in sorted(m.builder.items()))}")
 

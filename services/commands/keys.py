@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="new|list")
     new = actions.add_parser("new", help="make a key pair")
     new.add_argument("name", help="the files are called NAME.key and NAME.pub")
-    new.add_argument("--dir", type=Path, default=Path("."), help="where to write them (default: here)")
+    new.add_argument("--dir", type=Path, default=Path(), help="where to write them (default: here)")
     listing = actions.add_parser("list", help="list the public keys of a directory")
     listing.add_argument("dir", type=Path)
 

@@ -24,28 +24,18 @@ SPLITS = ("training", "held-out", "demo")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="first layout (default: %(default)s)")
-    parser.add_argument(
-        "--split", choices=SPLITS, help="which layouts (default: training if recording, else demo)"
-    )
-    parser.add_argument(
-        "--episodes", type=int, help="how many layouts (default: 20 if recording, else no end)"
-    )
+    parser.add_argument("--split", choices=SPLITS, help="which layouts (default: training if recording, else demo)")
+    parser.add_argument("--episodes", type=int, help="how many layouts (default: 20 if recording, else no end)")
     recording = parser.add_argument_group("recording")
     recording.add_argument("--record", type=Path, metavar="DIR", help="write demonstrations to DIR")
-    recording.add_argument(
-        "--steps", type=int, default=40, help="steps of 0.1 s an episode (default: %(default)s)"
-    )
+    recording.add_argument("--steps", type=int, default=40, help="steps of 0.1 s an episode (default: %(default)s)")
     recording.add_argument("--jobs", type=int, default=1, help="processes that record (default: %(default)s)")
     robot = parser.add_argument_group("ROS 2")
-    robot.add_argument(
-        "--task", metavar="TEXT", help="instruction to judge by, about a block on the first table"
-    )
+    robot.add_argument("--task", metavar="TEXT", help="instruction to judge by, about a block on the first table")
     robot.add_argument("--image-topic", default="/camera/image_raw", help="default: %(default)s")
     robot.add_argument("--command-topic", default="/cmd_vel", help="default: %(default)s")
     robot.add_argument("--gripper-topic", default="/gripper_command", help="default: %(default)s")
-    robot.add_argument(
-        "--camera-hz", type=float, default=20.0, help="images per second (default: %(default)s)"
-    )
+    robot.add_argument("--camera-hz", type=float, default=20.0, help="images per second (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,9 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     low = {"--episodes": arguments.episodes, "--steps": arguments.steps, "--jobs": arguments.jobs}
     wrong = [name for name, value in low.items() if value is not None and value < 1]
     if wrong or not 1 <= arguments.camera_hz <= 100:
-        raise ConfigError(
-            f"{', '.join(wrong) or '--camera-hz'} is out of range: at least 1, and at most 100 Hz"
-        )
+        raise ConfigError(f"{', '.join(wrong) or '--camera-hz'} is out of range: at least 1, and at most 100 Hz")
     return _record(arguments) if arguments.record is not None else _serve(arguments)
 
 

@@ -28,9 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     status = read_status(config.status)
     age_s = (time.monotonic_ns() - status.written_ns) / NS_PER_S
     if age_s > _STALE_S:
-        raise JetvlaError(
-            f"{config.status} is {age_s:.0f} s old: the guard is not running; start it with 'jetvla run'"
-        )
+        raise JetvlaError(f"{config.status} is {age_s:.0f} s old: the guard is not running; start it with 'jetvla run'")
     if arguments.json:
         print(json.dumps(status.as_dict(), indent=2))
     else:

@@ -21,7 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=float, dest="learning_rate", help="peak learning rate")
     parser.add_argument("--seed", type=int, help="of weights, order, dropout and augmentation")
     parser.add_argument("--checkpoint-every", type=int, metavar="N", help="steps between checkpoints")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (default: every core; 1 is faster while other programs are busy)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads that compute (default: every core; 1 is faster while other programs are busy)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
 
 

@@ -25,11 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     with opened(arguments.bundle, None if arguments.any_signer else arguments.trusted) as bundle:
-        signer = (
-            f"signed by {bundle.signer.name} ({bundle.signer.id})"
-            if bundle.signer
-            else "signature not checked"
-        )
+        signer = f"signed by {bundle.signer.name} ({bundle.signer.id})" if bundle.signer else "signature not checked"
         count = len(bundle.manifest.files)
         print(f"{arguments.bundle}: {count} files match, {signer}")
         print(f"digest {bundle.digest}")

@@ -1,0 +1,52 @@
+"""What a demonstration shows: a moving picture and one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from jetvla.services.demonstration.trial import Outcome, Trial
+
+_SHOWN = 4
+_SCALE = 2
+_CAPTION_PX = 28
+_FRAME_MS = 200
+_HOLD_MS = 1500
+
+
+def last_line(outcome: Outcome) -> str:
+    """The demonstration in one line."""
+    age_ms = outcome.status.stages["age"]["p99"]
+    return (
+        f"demo: reached {outcome.reached} of {len(outcome.trials)}, "
+        f"frame-to-command p99 {age_ms:.1f} ms, int8 action error {outcome.int8_error * 100:.2f} %"
+    )
+
+
+def write_picture(outcome: Outcome, folder: Path) -> Path:
+    """Write ``demo.gif``: the first attempts side by side, each with what was said."""
+    shown = outcome.trials[:_SHOWN]
+    length = max(len(t.pictures) for t in shown)
+    frames = [_row(shown, index) for index in range(length)]
+    durations = [_FRAME_MS] * (length - 1) + [_HOLD_MS]
+    path = folder / "demo.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
+    return path
+
+
+def _row(trials: tuple[Trial, ...], index: int) -> Image.Image:
+    return Image.fromarray(np.concatenate([_tile(t, index) for t in trials], axis=1)).quantize(128)
+
+
+def _tile(trial: Trial, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """One attempt at one moment, with a caption; its last picture stays when it is over."""
+    over = index >= len(trial.pictures) - 1
+    image = Image.fromarray(trial.pictures[min(index, len(trial.pictures) - 1)])
+    width, height = image.width * _SCALE, image.height * _SCALE
+    tile = Image.new("RGB", (width, height + _CAPTION_PX), "white")
+    tile.paste(image.resize((width, height), Image.Resampling.NEAREST), (0, _CAPTION_PX))
+    verdict = ("  reached" if trial.reached else "  missed") if over else ""
+    ImageDraw.Draw(tile).text((6, 8), trial.said + verdict, fill="black")
+    return np.asarray(tile)

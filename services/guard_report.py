@@ -1,0 +1,109 @@
+"""What the guard process tells people of itself: log lines, stage times, ``status.json``."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from jetvla.runtime.clock import Clock
+from jetvla.runtime.contracts import Instruction
+from jetvla.runtime.guard.arming import State
+from jetvla.runtime.guard.core import TickResult
+from jetvla.runtime.guard.events import Event
+from jetvla.runtime.link.protocol import ChunkMessage, Health
+from jetvla.runtime.telemetry.stage_times import StageTimes
+from jetvla.runtime.telemetry.status import Status
+
+_EVENTS_KEPT = 20
+_POLICY_STAGES = ("capture", "preprocess", "tokenize", "language", "step")
+
+log = logging.getLogger("jetvla.guard")
+
+
+class GuardReport:
+    """Collects what happens. Nothing here decides anything.
+
+    Attributes:
+        reason: why the guard is in its state.
+        policy: what the policy last did, for people.
+        stages: durations; by the table of :mod:`jetvla.runtime.telemetry.stages`.
+    """
+
+    def __init__(self, clock: Clock, bundle: str, scheduling: str) -> None:
+        self._clock, self._bundle, self.scheduling = clock, bundle, scheduling
+        self.reason = "started"
+        self.policy = "not connected"
+        self.stages = StageTimes(clock)
+        self._ticks = self._chunks = 0
+        self._counts: Counter[str] = Counter()
+        self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._unanswered: ChunkMessage | None = None
+        self._unreported: ChunkMessage | None = None
+        self._taken_ns = 0
+
+    def note(self, text: str) -> None:
+        """One line for people."""
+        log.info(text)
+        self._events.append(text)
+
+    def chunk(self, chunk: ChunkMessage) -> None:
+        """A chunk has been taken in."""
+        self._chunks += 1
+        self._taken_ns = self._clock.now_ns()
+        self._unanswered = self._unreported = chunk
+        self.policy = "sends chunks"
+
+    def health(self, health: Health) -> None:
+        """Stage times of the newest chunk; a report without a new chunk adds nothing."""
+        if self._unreported is None:
+            return
+        self._unreported = None
+        for name in _POLICY_STAGES:
+            # The language stages run once an instruction; their zero means that they did not run.
+            if duration_ns := getattr(health.stages, name):
+                self.stages.record(name, duration_ns)
+        self.stages.record("link", max(self._taken_ns - health.sent_ns, 0))
+
+    def decided(self, began_ns: int) -> None:
+        """A tick has decided."""
+        self._ticks += 1
+        self.stages.record("guard", self._clock.now_ns() - began_ns)
+
+    def published(self, result: TickResult, began_ns: int) -> None:
+        """A command has been sent. The first one that a chunk decides ends the way of its frame."""
+        now_ns = self._clock.now_ns()
+        self.stages.record("publish", now_ns - began_ns)
+        if self._unanswered is not None and result.verdict.reason == "policy":
+            self.stages.record("age", now_ns - self._unanswered.t0_ns)
+            self._unanswered = None
+
+    def events(self, events: Iterable[Event]) -> bool:
+        """Log what the guard did; whether its state has changed."""
+        changed = False
+        for event in events:
+            self._counts[event.fault or event.kind] += 1
+            if event.kind == "state":
+                self.reason, changed = event.reason, True
+            label = " ".join(filter(None, (event.state.value, event.kind, event.fault)))
+            self.note(f"{label}: {event.reason}")
+        return changed
+
+    def status(self, state: State, instruction: Instruction | None) -> Status:
+        """The report of this moment."""
+        return Status(
+            written_ns=self._clock.now_ns(),
+            pid=os.getpid(),
+            state=state.value,
+            reason=self.reason,
+            bundle=self._bundle,
+            instruction=instruction.text if instruction else None,
+            policy=self.policy,
+            scheduling=self.scheduling,
+            ticks=self._ticks,
+            chunks=self._chunks,
+            stages=self.stages.summary(),
+            counts=dict(self._counts),
+            events=list(self._events),
+        )
