@@ -6,9 +6,14 @@ from enum import Enum
 
 
 class State(Enum):
-    """``BOOT``: no policy has said hello yet. ``DISARMED``: shape and check in shadow, publish nothing.
-    ``ARMED``: the policy moves the robot. ``STOPPING``: coming to rest. ``LATCHED``: at rest until a
-    reset."""
+    """Where the guard is.
+
+    - ``BOOT``: no policy has said hello yet.
+    - ``DISARMED``: shapes and checks in shadow, publishes nothing.
+    - ``ARMED``: the policy moves the robot.
+    - ``STOPPING``: comes to rest by the stop profile, then disarms.
+    - ``LATCHED``: comes to rest, then publishes nothing until a reset.
+    """
 
     BOOT = "BOOT"
     DISARMED = "DISARMED"

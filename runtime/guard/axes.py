@@ -17,8 +17,7 @@ Vector = NDArray[np.float64]
 class Block:
     """G groups of n dimensions each, under the same limits.
 
-    A Cartesian quantity is one group, limited by its norm: (1, n). Joints and grippers are groups of one:
-    (G, 1).
+    A Cartesian quantity is one group, limited by its norm: [1, n]. Joints and grippers are alone: [G, 1].
 
     Attributes:
         index: intp [G, n], positions in the action.

@@ -28,8 +28,7 @@ class Bounds:
         self._allowance = span * margin
 
     def clip(self, request: Vector) -> tuple[Vector, tuple[str, ...], bool]:
-        """Legal target [D], names of the dimensions changed, and whether the excess counts against the
-        policy.
+        """Legal target [D], names of the dimensions changed, and whether that counts against the policy.
 
         Each dimension is brought into its range, then each group of velocities is scaled down to its largest
         norm, keeping its direction. ``request`` must be finite.

@@ -1,6 +1,4 @@
-"""The last resort when shaper or clock cannot be trusted: straight to rest, counting ticks instead of
-time.
-"""
+"""The last resort, when shaper or clock cannot be trusted: straight to rest, by ticks instead of time."""
 
 from __future__ import annotations
 

@@ -31,9 +31,7 @@ class _Motion:
 class Checker:
     """Compares a command with the ones published before it."""
 
-    def __init__(
-        self, spec: ActionSpec, blocks: tuple[Block, ...], low: Vector, high: Vector, period_s: float
-    ) -> None:
+    def __init__(self, spec: ActionSpec, blocks: tuple[Block, ...], low: Vector, high: Vector, period_s: float) -> None:
         self._names = spec.names
         self._blocks = blocks
         self._period_s = period_s
@@ -75,9 +73,7 @@ class Checker:
         return _Motion(values, velocity, (velocity - last.velocity) / span, (dt_s, last.steps[0]))
 
     def _range(self, values: Vector) -> str:
-        """Only inward motion is allowed outside. Positions in a Cartesian group are limited by their target
-        alone.
-        """
+        """Outside, only inward motion is allowed. A Cartesian position is limited by its target alone."""
         slack = SLACK * np.maximum(1.0, np.abs(values))
         outward = np.where(values > self.last, values > self._high + slack, False)
         outward |= np.where(values < self.last, values < self._low - slack, False)

@@ -59,11 +59,7 @@ class Planner:
     def problem(self, chunk: ActionChunk) -> str:
         """Why ``chunk`` cannot be used; empty when it can."""
         actions = chunk.actions
-        if (
-            actions.ndim != 2
-            or actions.shape[1] != len(self._spec)
-            or not 1 <= len(actions) <= self._timing.horizon
-        ):
+        if actions.ndim != 2 or actions.shape[1] != len(self._spec) or not 1 <= len(actions) <= self._timing.horizon:
             return f"shape {list(actions.shape)}, not [1..{self._timing.horizon}, {len(self._spec)}]"
         if actions.dtype != np.float32:
             return f"dtype {actions.dtype}, not float32"

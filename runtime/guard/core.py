@@ -9,11 +9,12 @@ from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.axes import Vector
 from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.guard.events import EventLog, TickResult
+from jetvla.runtime.guard.faults import Finding
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.motion import Motion
 from jetvla.runtime.guard.preconditions import undeclared
 from jetvla.runtime.guard.reactions import Reactions
-from jetvla.runtime.guard.source import Finding, Request, RequestSource
+from jetvla.runtime.guard.source import Request, RequestSource
 from jetvla.runtime.guard.ticks import TickTimer
 from jetvla.runtime.guard.watch import Watch
 from jetvla.runtime.link.protocol import Health, Hello, Idle

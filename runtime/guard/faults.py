@@ -7,9 +7,7 @@ from enum import Enum
 
 
 class Reaction(Enum):
-    """``HOLD``: come to rest and stay armed. ``STOP``: controlled stop, then disarmed. ``LATCH``: stop,
-    then wait for a reset.
-    """
+    """``HOLD``: to rest, still armed. ``STOP``: to rest, then disarmed. ``LATCH``: to rest until a reset."""
 
     HOLD = "hold"
     STOP = "stop"
@@ -29,6 +27,15 @@ class Fault:
     name: str
     reaction: Reaction
     meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong; ``fault`` is empty where it is not yet one. ``sent`` is what the robot gets instead."""
+
+    fault: str
+    reason: str
+    sent: tuple[float, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {

@@ -15,12 +15,7 @@ DEFAULTS = "jetvla's default for a slow table robot; slower than the 0.25 m/s of
 
 
 def _positive(name: str, value: object) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value <= 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
         raise ConfigError(f"{name} must be a finite number above 0, not {value!r}")
 
 

@@ -19,8 +19,7 @@ class Motion:
     Attributes:
         bounds: clips requests.
         values: float64 [D], the newest legal command.
-        blocked: a violation or a broken clock took the command away from the shaper; :meth:`settle` gives
-        it back.
+        blocked: a violation or a broken clock took the command from the shaper; :meth:`settle` returns it.
     """
 
     def __init__(self, spec: ActionSpec, limits: Limits, dt_s: float, period_s: float) -> None:
@@ -71,8 +70,7 @@ class Motion:
         self._checker.reset(start)
 
     def advance(self, target: Vector | None, dt_s: float) -> str:
-        """Go on for ``dt_s`` >= 0 towards a bounded ``target`` [D], or to rest. Returns the checker's
-        objection, if any.
+        """Go on for ``dt_s`` >= 0 towards a bounded ``target`` [D], or to rest. Returns what is illegal, if any.
 
         A position that nobody knows (a gripper without feedback) starts where the policy first wants it.
         """

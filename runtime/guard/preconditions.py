@@ -20,9 +20,7 @@ def undeclared(spec: ActionSpec, start: Vector) -> tuple[str, ...]:
     )
     missing = [([d.name for d in spec.dimensions if wrong(d)], why) for wrong, why in rows]
     unmeasured = [
-        d.name
-        for d, p in zip(spec.dimensions, start, strict=True)
-        if d.quantity != "gripper" and not np.isfinite(p)
+        d.name for d, p in zip(spec.dimensions, start, strict=True) if d.quantity != "gripper" and not np.isfinite(p)
     ]
     missing.append((unmeasured, "the position is not measured"))
     return tuple(f"{', '.join(names)}: {why}" for names, why in missing if names)

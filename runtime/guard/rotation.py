@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 
 
 def rotation_vector(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """float64 [..., 3] roll, pitch, yaw in rad -> float64 [..., 3] rotation vector in rad, norm at most
-    pi.
-    """
+    """float64 [..., 3] roll, pitch, yaw in rad -> [..., 3] rotation vector in rad, of norm at most pi."""
     cr, cp, cy = np.moveaxis(np.cos(angles / 2), -1, 0)
     sr, sp, sy = np.moveaxis(np.sin(angles / 2), -1, 0)
     w = cr * cp * cy + sr * sp * sy
-    xyz = np.stack(
-        [sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy], axis=-1
-    )
+    xyz = np.stack([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy], axis=-1)
     xyz = np.where(w[..., None] < 0, -xyz, xyz)
     sine = np.linalg.norm(xyz, axis=-1)
     angle = 2 * np.arctan2(sine, np.abs(w))

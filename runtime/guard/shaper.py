@@ -53,8 +53,7 @@ class Shaper:
         return all(block.at_rest for block in self._blocks)
 
     def advance(self, dt_s: float, target: Vector | None) -> Vector:
-        """Command float64 [D] after ``dt_s`` >= 0 more seconds, on the way to ``target`` [D], or to rest if
-        None.
+        """Command float64 [D] after ``dt_s`` >= 0 more seconds, on the way to ``target`` [D] (None: to rest).
 
         ``target`` must be finite and within bounds (:class:`jetvla.runtime.guard.bounds.Bounds`).
         """
@@ -102,9 +101,7 @@ class _Block:
         self.at_rest = True
 
     def command(self, fraction: float) -> Vector:
-        """[G, n]: mean of ``w`` over the window that ends at ``fraction`` of the segment, or the position
-        there.
-        """
+        """[G, n] at ``fraction`` of the segment: mean of ``w`` over the window that ends there, or position."""
         if self._absolute:
             return self._position
         command: Vector = self._base + fraction * (self._slope + 0.5 * fraction * self._curve)
@@ -114,9 +111,7 @@ class _Block:
         """Integrate the command over part of the segment."""
         if self._absolute and not self.at_rest:
             d1, d2, d3 = end - start, (end**2 - start**2) / 2, (end**3 - start**3) / 6
-            self._position = self._position + self._period_s * (
-                d1 * self._base + d2 * self._slope + d3 * self._curve
-            )
+            self._position = self._position + self._period_s * (d1 * self._base + d2 * self._slope + d3 * self._curve)
 
     def step(self, target: Vector | None) -> None:
         """Enter the next segment: choose the knot ahead.
@@ -145,9 +140,7 @@ class _Block:
     def _stop(self, w: Vector) -> Vector:
         norm = norms(w)
         self._settling = self._window if norm.any() else max(0, self._settling - 1)
-        return np.asarray(
-            w * np.where(norm > self._down, 1.0 - self._down / np.maximum(norm, self._down), 0.0)
-        )
+        return np.asarray(w * np.where(norm > self._down, 1.0 - self._down / np.maximum(norm, self._down), 0.0))
 
     def _follow(self, w: Vector, target: Vector) -> Vector:
         if self._settling > 0:

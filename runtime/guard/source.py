@@ -10,15 +10,8 @@ from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Instruction
 from jetvla.runtime.guard.axes import Vector
 from jetvla.runtime.guard.chunk import ChunkTiming, Plan, Planner
+from jetvla.runtime.guard.faults import Finding
 from jetvla.runtime.guard.limits import Limits
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something wrong with chunks or instruction; ``fault`` is empty where it is not yet a fault."""
-
-    fault: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)

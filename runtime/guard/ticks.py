@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jetvla.runtime.clock import NS_PER_S
+from jetvla.runtime.guard.faults import Finding
 from jetvla.runtime.guard.limits import Limits
-from jetvla.runtime.guard.source import Finding
 
 
 class TickTimer:
@@ -32,9 +32,7 @@ class TickTimer:
         self._stuck = 0
         if dt_s <= self._longest_s:
             return dt_s, None
-        reason = (
-            f"{dt_s * 1e3:.1f} ms between two ticks; the longest allowed is {self._longest_s * 1e3:.1f} ms"
-        )
+        reason = f"{dt_s * 1e3:.1f} ms between two ticks; the longest allowed is {self._longest_s * 1e3:.1f} ms"
         return self._longest_s, Finding("stall", reason)
 
     def _no_time(self, dt_s: float) -> Finding:
