@@ -20,6 +20,15 @@ def write_graph(model: ModelProto, path: Path) -> GraphSpec:
     """Write ``model`` to ``path``, checked, with large weights beside it; returns its interface."""
     import onnx
 
+    save_graph(model, path)
+    onnx.checker.check_model(path, full_check=True)
+    return graph_spec(model, path.name)
+
+
+def save_graph(model: ModelProto, path: Path) -> None:
+    """Write ``model`` to ``path`` as it is, with large weights beside it."""
+    import onnx
+
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if weights <= WEIGHTS_IN_GRAPH:
         onnx.save_model(model, path)
@@ -30,8 +39,6 @@ def write_graph(model: ModelProto, path: Path) -> GraphSpec:
         onnx.save_model(
             moved, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024
         )
-    onnx.checker.check_model(path, full_check=True)
-    return graph_spec(model, path.name)
 
 
 def graph_spec(model: ModelProto, file: str) -> GraphSpec:

@@ -103,11 +103,11 @@ BASE = ModelSettings(
 )
 # Small enough for a unit test; unequal widths, so that both projections are there.
 TINY = ModelSettings(
-    hidden=32,
-    vision=VisionSettings(patch_size=8, hidden_size=32, layers=2, heads=2, mlp=64),
+    hidden=24,
+    vision=VisionSettings(patch_size=8, hidden_size=16, layers=2, heads=2, mlp=32),
     language=LanguageSettings(
-        vocab_size=64, hidden_size=24, layers=2, heads=2, mlp=48, max_positions=32, position_buckets=8
+        vocab_size=64, hidden_size=16, layers=2, heads=2, mlp=32, max_positions=32, position_buckets=8
     ),
-    fusion=FusionSettings(layers=3, heads=4, feed_forward=64),
+    fusion=FusionSettings(layers=3, heads=4, feed_forward=48),
 )
 PRESETS: dict[str, ModelSettings] = {"base": BASE, "tiny": TINY}

@@ -1,0 +1,157 @@
+"""INT8 as explicit QuantizeLinear/DequantizeLinear pairs.
+
+Only the inputs of MatMul, Gemm and Conv with constant weights are quantized: activations per tensor and
+symmetric, one pair shared by all readers of an activation; weights per output channel, symmetric, stored as
+INT8. Everything else (residual sums, LayerNorm, softmax, GELU, the products of attention) stays in float:
+quantizing it is what costs transformers their accuracy (see "8-bit Numerical Formats for DNNs", Noune et al.
+2022, and ENGINES.md of the design).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jetvla.calibration.ranges import LEVELS, AbsoluteHistogram
+from jetvla.engines.graph import sort_nodes
+from jetvla.engines.runner import GraphRunner
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+Array = NDArray[Any]
+_WEIGHTED = ("MatMul", "Gemm", "Conv")
+# The smallest normal FP16, so that a scale means the same in the FP16 variant.
+_SMALLEST_SCALE = 2.0**-14
+
+
+class Site(NamedTuple):
+    """One node whose two inputs are quantized; ``axis`` is the weight's output channel."""
+
+    node: str
+    activation: str
+    weight: str
+    axis: int
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """``model`` with Q/DQ pairs; how many weighted nodes have them, and how many stayed in float."""
+
+    model: ModelProto
+    quantized_nodes: int
+    float_nodes: int
+
+
+def find_sites(model: ModelProto) -> list[Site]:
+    """Every MatMul, Gemm and Conv of an activation with a constant weight, in graph order."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    sites = []
+    for node in model.graph.node:
+        weighted = node.op_type in _WEIGHTED and node.input[1] in weights and node.input[0] not in weights
+        if weighted and len(weights[node.input[1]].dims) >= 2:
+            sites.append(Site(node.name, node.input[0], node.input[1], _channel_axis(node)))
+    return sites
+
+
+def _channel_axis(node: NodeProto) -> int:
+    if node.op_type == "Conv":
+        return 0
+    transposed = any(a.name == "transB" and a.i == 1 for a in node.attribute)
+    return 0 if transposed else 1
+
+
+def collect_ranges(
+    model: ModelProto, sites: Iterable[Site], samples: Iterable[Mapping[str, Array]]
+) -> dict[str, AbsoluteHistogram]:
+    """Histograms of the activations of ``sites`` over the graph's inputs in ``samples``, one sample in memory at a
+    time."""
+    names = list(dict.fromkeys(site.activation for site in sites))
+    runner = GraphRunner.of_model(model, extra_outputs=names)
+    histograms = {name: AbsoluteHistogram() for name in names}
+    for sample in samples:
+        outputs = runner.run(sample)
+        for name in names:
+            histograms[name].add(outputs[name])
+    return histograms
+
+
+def quantize(model: ModelProto, histograms: Mapping[str, AbsoluteHistogram]) -> Quantized:
+    """A copy of ``model`` in which every site whose activation has a histogram computes on INT8 inputs."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    every = find_sites(copy)
+    sites = [site for site in every if site.activation in histograms]
+    nodes = {node.name: node for node in copy.graph.node}
+    writer = _Writer(copy)
+    for site in sites:
+        limit = histograms[site.activation].mse_limit()
+        nodes[site.node].input[0] = writer.activation(site.activation, limit / LEVELS)
+        nodes[site.node].input[1] = writer.weight(site.weight, site.axis)
+    writer.finish({site.weight for site in sites})
+    return Quantized(copy, len(sites), len(every) - len(sites))
+
+
+def _scales(limits: Array) -> NDArray[np.float32]:
+    """Scales that are exact in FP16, so that both variants of the graph share one set of integers."""
+    return np.maximum(limits, _SMALLEST_SCALE).astype(np.float16).astype(np.float32)
+
+
+class _Writer:
+    """Adds Q/DQ pairs to a model, each once."""
+
+    def __init__(self, model: ModelProto) -> None:
+        from onnx import numpy_helper
+
+        self._graph = model.graph
+        self._array = numpy_helper.to_array
+        self._tensor = numpy_helper.from_array
+        self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._done: set[str] = set()
+
+    def activation(self, name: str, scale: float) -> str:
+        """Name of ``name`` quantized and dequantized."""
+        result = f"{name}__dequantized"
+        if result not in self._done:
+            self._constants(name, _scales(np.array(scale)), np.zeros((), np.int8))
+            self._node("QuantizeLinear", name, f"{name}__quantized", name, None)
+            self._node("DequantizeLinear", f"{name}__quantized", result, name, None)
+            self._done.add(result)
+        return result
+
+    def weight(self, name: str, axis: int) -> str:
+        """Name of weight ``name`` dequantized from INT8."""
+        result = f"{name}__dequantized"
+        if result not in self._done:
+            array = self._array(self._weights[name])
+            others = tuple(i for i in range(array.ndim) if i != axis)
+            scale = _scales(np.abs(array).max(axis=others) / LEVELS)
+            shape = [-1 if i == axis else 1 for i in range(array.ndim)]
+            integers = np.clip(np.round(array / scale.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
+            self._graph.initializer.append(self._tensor(integers, f"{name}__quantized"))
+            self._constants(name, scale, np.zeros(scale.shape, np.int8))
+            self._node("DequantizeLinear", f"{name}__quantized", result, name, axis)
+            self._done.add(result)
+        return result
+
+    def finish(self, replaced: set[str]) -> None:
+        """Remove float weights that nothing reads any more, and put the nodes in order."""
+        still = {name for node in self._graph.node for name in node.input}
+        for name in replaced - still:
+            self._graph.initializer.remove(self._weights[name])
+        sort_nodes(self._graph)
+
+    def _constants(self, name: str, scale: Array, zero: Array) -> None:
+        self._graph.initializer.append(self._tensor(scale, f"{name}__scale"))
+        self._graph.initializer.append(self._tensor(zero, f"{name}__zero"))
+
+    def _node(self, kind: str, source: str, result: str, name: str, axis: int | None) -> None:
+        from onnx import helper
+
+        inputs = [source, f"{name}__scale", f"{name}__zero"]
+        attributes = {} if axis is None else {"axis": axis}
+        self._graph.node.append(helper.make_node(kind, inputs, [result], name=f"{result}_{kind}", **attributes))

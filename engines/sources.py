@@ -1,0 +1,117 @@
+"""Where a policy to build comes from: a checkpoint folder, the course's bare ``.pt``, or random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jetvla.engines.checkpoint import assemble, load_checkpoint, read_yaml
+from jetvla.engines.families.end_to_end.settings import PRESETS, EndToEndSettings
+from jetvla.engines.families.settings import ActionNormalization, validated
+from jetvla.engines.policy import Policy
+from jetvla.engines.text import TextEncoder, word_tokenizer
+from jetvla.runtime.action_spec import ActionSpec
+from jetvla.runtime.errors import ConfigError
+
+# The course normalises by ImageNet's statistics.
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_IMAGE_SIZE = {"base": 224, "tiny": 32}
+_MAX_TOKENS = {"base": 32, "tiny": 12}
+_TWIST = ("x", "y", "z", "roll", "pitch", "yaw")
+_SENTENCES = tuple(
+    f"{verb} the {colour} block"
+    for verb in ("pick up", "move to")
+    for colour in ("red", "green", "blue", "yellow")
+)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a checkpoint may leave open and the command line then states; None where it does not.
+
+    Attributes:
+        action: file of the action spec (YAML or JSON).
+        resize, fit: of :class:`jetvla.runtime.manifest.ResizeSpec`.
+        attention: ``corrected`` or ``course``.
+        tokenizer: a ``tokenizer.json``.
+        rate_hz: chunks per second.
+    """
+
+    action: Path | None = None
+    resize: str | None = None
+    fit: str | None = None
+    attention: str | None = None
+    tokenizer: Path | None = None
+    rate_hz: float | None = None
+
+    def overrides(self) -> dict[str, Any]:
+        """The stated ones, as keys of ``config.yaml``."""
+        keys: dict[str, Any] = {}
+        if self.action is not None:
+            keys["action"] = validated(ActionSpec, read_yaml(self.action), str(self.action))
+        if (self.resize is None) != (self.fit is None):
+            raise ConfigError("--resize and --fit belong together: state both")
+        if self.resize is not None:
+            keys["resize"] = {"method": self.resize, "fit": self.fit}
+        if self.attention is not None:
+            keys["attention"] = self.attention
+        if self.rate_hz is not None:
+            keys["dt_s"] = keys["replan_s"] = 1 / self.rate_hz
+        return keys
+
+
+def open_policy(path: Path, declared: Declared) -> Policy:
+    """The policy at ``path``, a folder or a bare ``.pt`` of the course; ConfigError says what must be stated."""
+    if path.is_dir():
+        return load_checkpoint(path, declared.overrides())
+    if not path.is_file():
+        raise ConfigError(f"{path} is neither a checkpoint folder nor a .pt file")
+    needed = {
+        "--attention": declared.attention,
+        "--action-spec": declared.action,
+        "--resize": declared.resize,
+        "--fit": declared.fit,
+        "--tokenizer": declared.tokenizer,
+        "--rate": declared.rate_hz,
+    }
+    missing = [option for option, value in needed.items() if value is None]
+    if missing or declared.tokenizer is None:
+        raise ConfigError(
+            f"{path} holds weights and nothing else, so that these must be stated: {', '.join(missing)}; --attention "
+            "course runs the weights as the course's code does, corrected as it means (see docs/CHECKPOINTS.md)"
+        )
+    settings = _settings("base", {"name": path.stem, "image": _IMAGENET, **declared.overrides()})
+    actions = ActionNormalization.identity(len(settings.action))
+    return assemble(settings, path, actions, TextEncoder.read(declared.tokenizer))
+
+
+def random_policy(size: str, declared: Declared, seed: int = 0) -> Policy:
+    """A policy of a named size with random weights, to try machines and pipelines with."""
+    defaults = {
+        "name": f"random-{size}",
+        "action": {"dimensions": _twist_and_gripper(), "rotation": "rotation_vector"},
+        "resize": {"method": "pillow_bilinear", "fit": "stretch"},
+        "dt_s": 0.1,
+        "replan_s": 0.1,
+    }
+    settings = _settings(size, {**defaults, **declared.overrides()})
+    text = word_tokenizer(_SENTENCES) if declared.tokenizer is None else TextEncoder.read(declared.tokenizer)
+    torch.manual_seed(seed)
+    return assemble(settings, None, ActionNormalization.identity(len(settings.action)), text)
+
+
+def _settings(size: str, keys: Mapping[str, Any]) -> EndToEndSettings:
+    pixels = _IMAGE_SIZE[size]
+    camera = {"name": "front", "height": pixels, "width": pixels}
+    raw = {"cameras": [camera], "model": PRESETS[size], "text": {"max_tokens": _MAX_TOKENS[size]}, **keys}
+    return validated(EndToEndSettings, raw, f"preset {size}")
+
+
+def _twist_and_gripper() -> list[dict[str, str]]:
+    linear = [{"name": n, "quantity": "linear", "unit": "m/s", "semantics": "velocity"} for n in _TWIST[:3]]
+    angular = [{"name": n, "quantity": "angular", "unit": "rad/s", "semantics": "velocity"} for n in _TWIST[3:]]
+    return [*linear, *angular, {"name": "gripper", "quantity": "gripper", "unit": "1", "semantics": "absolute"}]
