@@ -56,15 +56,13 @@ def golden_samples(bundle: Bundle) -> Iterator[GoldenSample]:
     path, spec = bundle.file(bundle.manifest.golden.file), bundle.manifest.golden
     names = [f"image_{camera.name}" for camera in bundle.manifest.cameras]
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*names, "instructions", "actions")}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path} holds no golden samples ({error}); build the bundle again") from error
     shape = (spec.count, bundle.manifest.horizon, len(bundle.manifest.action))
     if arrays["actions"].shape != shape or any(len(array) != spec.count for array in arrays.values()):
-        raise BundleError(
-            f"{path} does not hold {spec.count} samples, or not of this policy; build the bundle again"
-        )
+        raise BundleError(f"{path} does not hold {spec.count} samples, or not of this policy; build the bundle again")
     for i in range(spec.count):
         images = {name: arrays[name][i : i + 1] for name in names}
         yield GoldenSample(images, str(arrays["instructions"][i]), arrays["actions"][i])
