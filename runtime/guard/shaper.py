@@ -144,10 +144,16 @@ class _Block:
 
     def _follow(self, w: Vector, target: Vector) -> Vector:
         if self._settling > 0:
-            self._settling -= 1
-            return w
+            return self._settle(w)
         change = (self._approach(w, target) if self._absolute else target) - w
         return np.asarray(w + change * (self._up / np.maximum(norms(change), self._up)))
+
+    def _settle(self, w: Vector) -> Vector:
+        """Rates stay as they are. Positions go on stopping, for staying in motion could pass their range."""
+        if self._absolute:
+            return self._stop(w)
+        self._settling -= 1
+        return w
 
     def _approach(self, w: Vector, target: Vector) -> Vector:
         """Velocity towards position ``target`` from which ``acceleration`` can still stop there.
