@@ -110,6 +110,11 @@ class Guard:
         return self._reactions.state
 
     @property
+    def publishing(self) -> bool:
+        """Whether ticks give commands: while armed, and after that until the robot has been at rest for a while."""
+        return self._publishing
+
+    @property
     def latched_by(self) -> str:
         """Why it is latched; empty when it is not."""
         return self._reactions.latched_by
