@@ -23,9 +23,7 @@ _IMAGE_SIZE = {"base": 224, "tiny": 32}
 _MAX_TOKENS = {"base": 32, "tiny": 12}
 _TWIST = ("x", "y", "z", "roll", "pitch", "yaw")
 _SENTENCES = tuple(
-    f"{verb} the {colour} block"
-    for verb in ("pick up", "move to")
-    for colour in ("red", "green", "blue", "yellow")
+    f"{verb} the {colour} block" for verb in ("pick up", "move to") for colour in ("red", "green", "blue", "yellow")
 )
 
 
@@ -112,6 +110,7 @@ def _settings(size: str, keys: Mapping[str, Any]) -> EndToEndSettings:
 
 
 def _twist_and_gripper() -> list[dict[str, str]]:
-    linear = [{"name": n, "quantity": "linear", "unit": "m/s", "semantics": "velocity"} for n in _TWIST[:3]]
-    angular = [{"name": n, "quantity": "angular", "unit": "rad/s", "semantics": "velocity"} for n in _TWIST[3:]]
+    rate = {"semantics": "velocity", "frame": "base_link"}
+    linear = [{"name": n, "quantity": "linear", "unit": "m/s", **rate} for n in _TWIST[:3]]
+    angular = [{"name": n, "quantity": "angular", "unit": "rad/s", **rate} for n in _TWIST[3:]]
     return [*linear, *angular, {"name": "gripper", "quantity": "gripper", "unit": "1", "semantics": "absolute"}]

@@ -26,6 +26,7 @@ WARM_UP_S = 2.0
 READY_S = 120.0
 _ARM_EVERY_S = 0.2
 _PLACES = {"video": "path", "frames": "path", "v4l2": "device", "ros": "topic"}
+_UNCOUNTED = {"excess_count": 10**9, "excess_window": 10**9}
 _PICTURES = 30
 _PICTURE_SIZE = (480, 640)
 
@@ -61,7 +62,9 @@ class _Run:
         self._next_try_ns = 0
         self._armed_ns: int | None = None
         self._began_ns: int | None = None
+        self._stopped_by = ""
         self.stages: dict[str, dict[str, float]] = {}
+        self.stops: list[str] = []
 
     def over(self) -> bool:
         """Whether the run has ended; moves it on."""
@@ -70,16 +73,30 @@ class _Run:
             raise JetvlaError(f"the {status} process ended; its last lines say why")
         if self._armed_ns is None:
             self._try_to_arm(now_ns)
-        elif self._guard.guard.state is not State.ARMED:
-            raise JetvlaError(f"the guard stopped the run: {self._guard.report.reason}")
-        elif self._began_ns is None:
-            if now_ns - self._armed_ns > seconds_to_ns(WARM_UP_S):
-                self._guard.report.stages.reset()
-                self._began_ns = now_ns
-        elif now_ns - self._began_ns > self._measure_ns:
-            self.stages = self._guard.report.stages.summary()
-            return True
-        return False
+            return False
+        if self._guard.guard.state is not State.ARMED:
+            self._resume(now_ns)
+        if self._began_ns is None and now_ns - self._armed_ns > seconds_to_ns(WARM_UP_S):
+            self._guard.report.stages.reset()
+            self._began_ns = now_ns
+        if self._began_ns is None or now_ns - self._began_ns < self._measure_ns:
+            return False
+        self.stages = self._guard.report.stages.summary()
+        return True
+
+    def _resume(self, now_ns: int) -> None:
+        """Arm again after a stop, as an operator would; the stop is part of the result."""
+        reason = self._guard.report.reason
+        if self._guard.guard.state is State.LATCHED:
+            raise JetvlaError(f"the guard latched, so the run cannot go on: {reason}")
+        if self._stopped_by != reason:
+            self._stopped_by = reason
+            self.stops.append(reason)
+        if now_ns >= self._next_try_ns:
+            self._next_try_ns = now_ns + seconds_to_ns(_ARM_EVERY_S)
+            if not self._guard.guard.refusals():
+                self._guard.arm()
+                self._stopped_by = ""
 
     def _try_to_arm(self, now_ns: int) -> None:
         if now_ns < self._next_try_ns:
@@ -100,6 +117,7 @@ class _Run:
             "versions": {p: importlib.metadata.version(p) for p in ("jetvla", "numpy", "onnxruntime")},
             "seconds": self._measure_ns / NS_PER_S,
             "rate_hz": self.stages["step"]["count"] * NS_PER_S / self._measure_ns,
+            "stops": self.stops,
             "stages": self.stages,
         }
 
@@ -121,7 +139,8 @@ def _settings(bundle: Bundle, trusted: Path, camera: str, instruction: str, prec
         "cameras": {c.name: chosen for c in bundle.manifest.cameras},
         "instruction": {"text": instruction, "ttl_s": None},
         "policy": {"precision": precision},
-        "guard": {"outputs": [{"kind": "log", "path": "commands.jsonl"}]},
+        # Also a policy that asks for too much, such as one with random weights, has a speed to measure.
+        "guard": {"outputs": [{"kind": "log", "path": "commands.jsonl"}], "limits": _UNCOUNTED},
     }
 
 

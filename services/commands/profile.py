@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     console.print(f"{result['machine']}; {result['policy']}; guard {result['scheduling']}")
     console.print(stage_table(result["stages"]))
-    age = result["stages"]["age"]
-    console.print(
-        f"frame-to-command age: p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms, {result['rate_hz']:.1f} chunks/s"
-    )
+    console.print(f"{result['rate_hz']:.1f} chunks/s; {_age(result)}")
+    for reason in result["stops"]:
+        console.print(f"the guard stopped the robot: {reason}")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _age(result: dict[str, Any]) -> str:
+    age = result["stages"].get("age")
+    if age is None:
+        return "no chunk was fresh enough for the guard to obey"
+    return f"frame-to-command age p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms"

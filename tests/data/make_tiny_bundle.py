@@ -16,7 +16,9 @@ def main() -> int:
     build.configure(parser)
     output = Path(__file__).parent / "tiny-bundle"
     return build.run(
-        parser.parse_args(["--random-init", "tiny", "--precision", "int8", "--tolerance", "0.05", "--overwrite", "-o", str(output)])
+        parser.parse_args(
+            ["--random-init", "tiny", "--precision", "int8", "--tolerance", "0.05", "--overwrite", "-o", str(output)]
+        )
     )
 
 
