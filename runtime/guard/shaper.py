@@ -140,7 +140,9 @@ class _Block:
     def _stop(self, w: Vector) -> Vector:
         norm = norms(w)
         self._settling = self._window if norm.any() else max(0, self._settling - 1)
-        return np.asarray(w * np.where(norm > self._down, 1.0 - self._down / np.maximum(norm, self._down), 0.0))
+        # What rounding leaves of the last step is taken with it, or the stop would be one step longer.
+        left = np.where(norm > self._down * (1.0 + 1e-9), norm - self._down, 0.0)
+        return np.asarray(w * (left / np.maximum(norm, self._down)))
 
     def _follow(self, w: Vector, target: Vector) -> Vector:
         if self._settling > 0:
