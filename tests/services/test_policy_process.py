@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import load_config
-from jetvla.runtime.keys import create_key_pair, load_private_key, sign
-from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, IdleReason, Message
-from jetvla.runtime.link.server import GuardLink, LinkLost
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, IdleReason
+from jetvla.runtime.link.server import LinkLost
 from jetvla.services.policy_process import PolicyProcess
 
-# Only for a test that would otherwise hang; nothing here measures speed.
 PATIENCE_S = 60.0
+# What the fixtures of conftest.py give: a started policy daemon, and a guard's socket that keeps what comes.
+Daemon = Any
+FakeGuard = Any
+Configure = Callable[..., Path]
 
 
 def pictures(folder: Path, count: int = 30) -> Path:
@@ -37,97 +34,11 @@ def pictures(folder: Path, count: int = 30) -> Path:
     return partial.rename(folder)
 
 
-@pytest.fixture
-def place(tmp_path: Path, tiny_bundle: Path) -> Path:
-    """A folder with a signed bundle, the key that is trusted, and a configuration."""
-    shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    private, public = create_key_pair("test", tmp_path / "keys")
-    (tmp_path / "trusted").mkdir()
-    public.rename(tmp_path / "trusted" / public.name)
-    manifest = (tmp_path / "bundle" / "manifest.json").read_bytes()
-    (tmp_path / "bundle" / "manifest.sig").write_bytes(sign(manifest, load_private_key(private)))
-    (tmp_path / "run").mkdir()
-    return tmp_path
-
-
-def configured(place: Path, **sections: Any) -> Path:
-    settings: dict[str, Any] = {
-        "bundle": "bundle",
-        "trusted": "trusted",
-        "run_dir": "run",
-        "cameras": {"front": {"kind": "frames", "path": "pictures", "fps": 50, "loop": True}},
-        "instruction": {"text": "pick up the red block"},
-        "guard": {"outputs": [{"kind": "log", "path": "commands.jsonl"}]},
-    }
-    path = place / "jetvla.yaml"
-    path.write_text(yaml.safe_dump(settings | sections), encoding="utf-8")
-    return path
-
-
-class FakeGuard:
-    """Listens where the guard would, and keeps all that comes."""
-
-    def __init__(self, place: Path) -> None:
-        self._link = GuardLink(place / "run" / "policy.sock", {os.getuid()})
-        self.events: list[Message | LinkLost] = []
-
-    def wait_for(self, enough: Callable[[], object]) -> None:
-        give_up = time.monotonic() + PATIENCE_S
-        while not enough():
-            assert time.monotonic() < give_up, f"waited in vain; got {self.events[-5:]}"
-            self.events += self._link.poll()
-            time.sleep(0.005)
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def close(self) -> None:
-        self._link.close()
-
-
-@pytest.fixture
-def guard(place: Path) -> Iterator[FakeGuard]:
-    guard = FakeGuard(place)
-    yield guard
-    guard.close()
-
-
-class Daemon:
-    """The policy daemon; its output is kept in a file."""
-
-    def __init__(self, config: Path) -> None:
-        self.log = config.with_name("policy.log")
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jetvla.services.policy_daemon", "--config", str(config)],
-                stderr=output,
-                stdout=output,
-            )
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[[Path], Daemon]]:
-    daemons: list[Daemon] = []
-
-    def begin(config: Path) -> Daemon:
-        daemons.append(Daemon(config))
-        return daemons[-1]
-
-    yield begin
-    for daemon in daemons:
-        daemon.process.kill()
-        daemon.process.wait()
-
-
 def test_it_says_hello_and_then_answers_every_frame(
-    place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]
+    place: Path, configured: Configure, guard: FakeGuard, start: Callable[[Path], Daemon]
 ) -> None:
     pictures(place / "pictures")
-    daemon = start(configured(place))
+    daemon = start(configured())
     guard.wait_for(lambda: len(guard.of(ChunkMessage)) >= 10)
     hello = guard.events[0]
     assert isinstance(hello, Hello)
@@ -146,10 +57,10 @@ def test_it_says_hello_and_then_answers_every_frame(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_cleanly_even_without_a_guard(
-    place: Path, start: Callable[[Path], Daemon], number: int
+    place: Path, configured: Configure, start: Callable[[Path], Daemon], number: int
 ) -> None:
     pictures(place / "pictures")
-    daemon = start(configured(place))
+    daemon = start(configured())
     give_up = time.monotonic() + PATIENCE_S
     while "cannot connect to the guard" not in daemon.log.read_text():
         assert time.monotonic() < give_up
@@ -159,9 +70,9 @@ def test_a_signal_ends_it_cleanly_even_without_a_guard(
 
 
 def test_a_camera_that_comes_late_and_an_instruction_that_is_missing_are_waited_for(
-    place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]
+    place: Path, configured: Configure, guard: FakeGuard, start: Callable[[Path], Daemon]
 ) -> None:
-    daemon = start(configured(place))
+    daemon = start(configured())
     guard.wait_for(lambda: len(guard.of(Idle)) >= 5)
     assert {i.reason for i in guard.of(Idle)} == {IdleReason.NO_CAMERA}
     assert "pictures is not a folder" in guard.of(Idle)[0].text
@@ -171,42 +82,49 @@ def test_a_camera_that_comes_late_and_an_instruction_that_is_missing_are_waited_
     assert daemon.end() == 0
 
 
-def test_without_an_instruction_it_idles(place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]) -> None:
+def test_without_an_instruction_it_idles(
+    place: Path, configured: Configure, guard: FakeGuard, start: Callable[[Path], Daemon]
+) -> None:
     pictures(place / "pictures")
-    start(configured(place, instruction={}))
+    start(configured(instruction={}))
     guard.wait_for(lambda: len(guard.of(Idle)) >= 5)
     assert {i.reason for i in guard.of(Idle)} == {IdleReason.NO_INSTRUCTION}
     assert not guard.of(ChunkMessage)
 
 
 def test_it_serves_the_next_guard_after_the_first_is_gone(
-    place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]
+    place: Path,
+    configured: Configure,
+    guard: FakeGuard,
+    make_guard: Callable[[], FakeGuard],
+    start: Callable[[Path], Daemon],
 ) -> None:
     pictures(place / "pictures")
-    start(configured(place))
+    start(configured())
     guard.wait_for(lambda: guard.of(ChunkMessage))
     first = guard.of(ChunkMessage)[-1].seq
     guard.close()
-    after = FakeGuard(place)
+    after = make_guard()
     after.wait_for(lambda: after.of(ChunkMessage))
     assert isinstance(after.events[0], Hello)
     assert after.of(ChunkMessage)[0].seq > first
-    after.close()
 
 
-def test_a_killed_policy_is_seen_at_once(place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]) -> None:
+def test_a_killed_policy_is_seen_at_once(
+    place: Path, configured: Configure, guard: FakeGuard, start: Callable[[Path], Daemon]
+) -> None:
     pictures(place / "pictures")
-    daemon = start(configured(place))
+    daemon = start(configured())
     guard.wait_for(lambda: guard.of(ChunkMessage))
     daemon.end(signal.SIGKILL)
     guard.wait_for(lambda: guard.of(LinkLost))
 
 
 def test_an_engine_that_fails_its_self_test_says_so_and_is_not_hidden(
-    place: Path, guard: FakeGuard, start: Callable[[Path], Daemon]
+    place: Path, configured: Configure, guard: FakeGuard, start: Callable[[Path], Daemon]
 ) -> None:
     pictures(place / "pictures")
-    daemon = start(configured(place, policy={"backend": "null", "precision": "fp32"}))
+    daemon = start(configured(policy={"backend": "null", "precision": "fp32"}))
     guard.wait_for(lambda: guard.events)
     assert not guard.of(Hello)[0].golden_passed
     assert guard.of(Hello)[0].golden_error > 0
@@ -226,27 +144,27 @@ def test_an_engine_that_fails_its_self_test_says_so_and_is_not_hidden(
     ],
 )
 def test_what_a_user_can_fix_is_one_line_and_status_1(
-    place: Path, start: Callable[[Path], Daemon], sections: dict[str, Any], says: str
+    place: Path, configured: Configure, start: Callable[[Path], Daemon], sections: dict[str, Any], says: str
 ) -> None:
-    daemon = start(configured(place, **sections))
+    daemon = start(configured(**sections))
     assert daemon.process.wait(PATIENCE_S) == 1
     assert says in daemon.log.read_text()
     assert "Traceback" not in daemon.log.read_text()
 
 
-def test_an_altered_bundle_does_not_run(place: Path, start: Callable[[Path], Daemon]) -> None:
+def test_an_altered_bundle_does_not_run(place: Path, configured: Configure, start: Callable[[Path], Daemon]) -> None:
     graph = place / "bundle" / "step.int8-fp32.onnx"
     data = bytearray(graph.read_bytes())
     data[1000] ^= 1
     graph.write_bytes(data)
-    daemon = start(configured(place))
+    daemon = start(configured())
     assert daemon.process.wait(PATIENCE_S) == 1
     assert "step.int8-fp32.onnx is altered" in daemon.log.read_text()
 
 
-def test_spoken_sentences_are_heard_by_the_loop(place: Path) -> None:
+def test_spoken_sentences_are_heard_by_the_loop(place: Path, configured: Configure) -> None:
     bundle = Bundle.open(place / "bundle", None)
-    process = PolicyProcess(load_config(configured(place, instruction={})), bundle)
+    process = PolicyProcess(load_config(configured(instruction={})), bundle)
     assert process.instruction() is None
     process._spoken.put("move to  the green block")
     process._spoken.put("x" * 300)
