@@ -137,6 +137,7 @@ class GuardProcess:
         self._send(result)
         if self.report.events(result.events):
             self._publish_state()
+            self._write_status()
         self._every("status", _STATUS_EVERY_S, self._write_status)
 
     def _every(self, name: str, seconds: float, action: Callable[[], None]) -> None:

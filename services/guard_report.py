@@ -44,7 +44,9 @@ class GuardReport:
         self._taken_ns = 0
 
     def note(self, text: str) -> None:
-        """One line for people."""
+        """One line for people; the same line twice in a row is said once."""
+        if self._events and self._events[-1] == text:
+            return
         log.info(text)
         self._events.append(text)
 
