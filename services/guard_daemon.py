@@ -47,9 +47,10 @@ def guard_robot(config_path: Path, asked: list[int]) -> None:
     config = load_config(config_path)
     bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
     config.run_dir.mkdir(parents=True, exist_ok=True)
-    scheduling = describe(be_timely(LinuxKernel()))
-    log.info("scheduling: %s", scheduling)
-    with GuardProcess(config, bundle, scheduling) as process:
+    with GuardProcess(config, bundle) as process:
+        # After the threads of ROS 2 have started, which would inherit it.
+        process.report.scheduling = describe(be_timely(LinuxKernel()))
+        log.info("scheduling: %s", process.report.scheduling)
         # A collection of a grown heap would take longer than a tick.
         gc.collect()
         gc.freeze()

@@ -17,7 +17,8 @@ from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
-from jetvla.runtime.ros.session import RosSession, SpinningClock
+from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.ros.spinner import Mailbox, Spinner
 from jetvla.runtime.sinks import CommandSink, open_sink
 from jetvla.runtime.telemetry.status import write_status
 from jetvla.services.guard_report import GuardReport
@@ -32,7 +33,7 @@ POLICY_USER = "jetvla-policy"
 
 
 class GuardProcess:
-    """Everything that the guard process owns. One thread does all, so nothing can race.
+    """Everything that the guard process owns. One thread decides and sends; ROS callbacks only leave it mail.
 
     Args:
         config: the whole configuration.
@@ -46,10 +47,11 @@ class GuardProcess:
         self._config, self._bundle = config, bundle
         timing = ChunkTiming(manifest.horizon, manifest.dt_s, manifest.replan_s)
         self.guard = Guard(manifest.action, timing, config.limits, config.guard.rate_hz, bundle.digest, self._clock)
-        self.report = GuardReport(self._clock, bundle.digest, scheduling)
+        self.report = GuardReport(self._clock, bundle.digest)
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._instruction = self._inbox.current()
         self.guard.on_instruction(self._instruction)
+        self._mailbox = Mailbox()
         self._due_ns = {"status": 0, "peers": 0}
         self._resources = ExitStack()
         self._session: RosSession | None = None
@@ -64,8 +66,7 @@ class GuardProcess:
             self._link = GuardLink(self._config.socket, _policy_users())
             resources.callback(self._link.close)
             self._resources = resources.pop_all()
-        pacing = self._clock if self._session is None else SpinningClock(self._session)
-        self._pacer = Pacer(pacing, self._config.guard.rate_hz)
+        self._pacer = Pacer(self._clock, self._config.guard.rate_hz)
         self._publish_state()
         return self
 
@@ -78,7 +79,8 @@ class GuardProcess:
         self._session = RosSession(GUARD_NODE, self._config.ros.namespace, self._config.ros.domain_id)
         resources.callback(self._session.close)
         operator = Operator(self.instruct, self.guard.on_estop, self.arm, self._disarm, self.guard.reset)
-        self._node = GuardNode(self._session, self._config, operator)
+        self._node = GuardNode(self._session, self._config, operator, self._mailbox)
+        resources.callback(Spinner(self._session).close)
 
     def _open_sinks(self, resources: ExitStack) -> tuple[CommandSink, ...]:
         spec = self._bundle.manifest.action
@@ -127,6 +129,7 @@ class GuardProcess:
 
     def tick(self) -> None:
         """Take in what has come, decide, send, report."""
+        self._mailbox.work()
         for event in self._link.poll():
             self._take(event)
         self._follow_instruction()

@@ -28,11 +28,13 @@ class GuardReport:
     Attributes:
         reason: why the guard is in its state.
         policy: what the policy last did, for people.
+        scheduling: how the deciding thread is scheduled, for people.
         stages: durations; by the table of :mod:`jetvla.runtime.telemetry.stages`.
     """
 
-    def __init__(self, clock: Clock, bundle: str, scheduling: str) -> None:
-        self._clock, self._bundle, self.scheduling = clock, bundle, scheduling
+    def __init__(self, clock: Clock, bundle: str) -> None:
+        self._clock, self._bundle = clock, bundle
+        self.scheduling = "plain"
         self.reason = "started"
         self.policy = "not connected"
         self.stages = StageTimes(clock)

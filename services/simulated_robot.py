@@ -60,6 +60,8 @@ class SimulatedRobot:
         clock: Clock | None = None,
     ) -> None:
         from geometry_msgs.msg import Twist
+        from rclpy.clock import Clock as RosClock
+        from rclpy.clock import ClockType
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import Image
         from std_msgs.msg import Float64
@@ -72,8 +74,10 @@ class SimulatedRobot:
         self._images = self._node.create_publisher(Image, topics.image, qos_profile_sensor_data)
         self._node.create_subscription(Twist, topics.command, self._on_command, 10)
         self._node.create_subscription(Float64, topics.gripper, self._on_gripper, 10)
-        self._node.create_timer(1.0 / MOTION_HZ, self._move)
-        self._node.create_timer(1.0 / camera_hz, self._look)
+        # A timer on the node's own clock would wait for an hour when the wall clock is set back by one.
+        steady = RosClock(clock_type=ClockType.STEADY_TIME)
+        self._node.create_timer(1.0 / MOTION_HZ, self._move, clock=steady)
+        self._node.create_timer(1.0 / camera_hz, self._look, clock=steady)
 
     def reset(self, scene: Scene) -> None:
         """Put the robot at rest into ``scene``; nothing is judged until :meth:`begin`."""

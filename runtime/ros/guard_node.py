@@ -12,12 +12,11 @@ from std_srvs.srv import Trigger
 
 from jetvla.runtime.config import Config
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.ros.spinner import Mailbox
 
 GUARD_NODE = "jetvla_guard"
 
-STATE_QOS = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
+STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,22 @@ class Operator:
 
 
 class GuardNode:
-    """Wires an :class:`Operator` to topics and services, and publishes the state whenever it changes."""
+    """Wires an :class:`Operator` to topics and services, and publishes the state whenever it changes.
 
-    def __init__(self, session: RosSession, config: Config, operator: Operator) -> None:
+    The node's thread only receives; what the operator asks for is done where ``mailbox`` is worked off.
+    """
+
+    def __init__(self, session: RosSession, config: Config, operator: Operator, mailbox: Mailbox) -> None:
         node = session.node
         self._state = node.create_publisher(String, "~/state", STATE_QOS)
-        node.create_subscription(String, config.instruction.topic, lambda m: operator.instruct(m.data), 10)
-        node.create_subscription(Bool, config.guard.estop, lambda m: operator.estop(bool(m.data)), 10)
+        node.create_subscription(
+            String, config.instruction.topic, lambda m: mailbox.post(lambda: operator.instruct(m.data)), 10
+        )
+        node.create_subscription(
+            Bool, config.guard.estop, lambda m: mailbox.post(lambda: operator.estop(bool(m.data))), 10
+        )
         for name, action in (("arm", operator.arm), ("disarm", operator.disarm), ("reset", operator.reset)):
-            node.create_service(Trigger, f"~/{name}", _service(name, action))
+            node.create_service(Trigger, f"~/{name}", _service(name, action, mailbox))
 
     def publish_state(self, state: str, reason: str) -> None:
         """Publish ``{"state", "reason"}`` to late joiners too."""
@@ -48,10 +54,10 @@ class GuardNode:
 
 
 def _service(
-    name: str, action: Callable[[], tuple[str, ...]]
+    name: str, action: Callable[[], tuple[str, ...]], mailbox: Mailbox
 ) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
     def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        refusals = action()
+        refusals = mailbox.ask(action)
         response.success = not refusals
         response.message = "; ".join(refusals) or f"{name}: done"
         return response

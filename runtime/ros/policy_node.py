@@ -35,18 +35,14 @@ class PolicyNode:
 
     def __init__(self, config: Config, hear: Callable[[str], None]) -> None:
         self._session = RosSession(POLICY_NODE, config.ros.namespace, config.ros.domain_id)
-        self._session.node.create_subscription(
-            String, config.instruction.topic, lambda message: hear(message.data), 10
-        )
+        self._session.node.create_subscription(String, config.instruction.topic, lambda message: hear(message.data), 10)
         # rclpy's entities may change only while nobody spins, so changes are done between two spins.
         self._changes: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
         self._thread.start()
 
-    def subscribe_images(
-        self, topic: str, compressed: bool, receive: Callable[[Any], None]
-    ) -> Callable[[], None]:
+    def subscribe_images(self, topic: str, compressed: bool, receive: Callable[[Any], None]) -> Callable[[], None]:
         """Call ``receive`` in the node's thread with every message of ``topic``; returns what ends that."""
         made: list[Any] = []
         node, kind = self._session.node, CompressedImage if compressed else Image

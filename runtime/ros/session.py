@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from jetvla.runtime.clock import NS_PER_S, MonotonicClock
 from jetvla.runtime.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -50,6 +49,10 @@ class RosSession:
         """Run at most one callback; return after ``timeout_s`` without one."""
         self._executor.spin_once(timeout_sec=max(timeout_s, 0.0))
 
+    def wake(self) -> None:
+        """Make a :meth:`spin_once` of another thread return."""
+        self._executor.wake()
+
     def close(self) -> None:
         self._executor.shutdown()
         self.node.destroy_node()
@@ -62,18 +65,3 @@ class RosSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-class SpinningClock(MonotonicClock):
-    """Sleeps as :class:`MonotonicClock` does, and runs the session's callbacks meanwhile."""
-
-    # rclpy returns from a wait this much late, so the last stretch is slept without it.
-    _MARGIN_NS = 500_000
-
-    def __init__(self, session: RosSession) -> None:
-        self._session = session
-
-    def sleep_until_ns(self, deadline_ns: int) -> None:
-        while (left_ns := deadline_ns - self._MARGIN_NS - self.now_ns()) > 0:
-            self._session.spin_once(left_ns / NS_PER_S)
-        super().sleep_until_ns(deadline_ns)

@@ -1,0 +1,61 @@
+"""A thread that runs a session's callbacks, so that no clock and no network can hold up its owner's loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as AnswerTimeout  # the built-in one from Python 3.11 on
+from queue import SimpleQueue
+
+from jetvla.runtime.ros.session import RosSession
+
+# A wait of rclpy may follow the wall clock, and so outlast any time-out when that is set back: what matters
+# wakes it.
+_WAIT_S = 1.0
+ANSWER_S = 1.0
+
+
+class Spinner:
+    """Spins ``session`` from construction until :meth:`close`."""
+
+    def __init__(self, session: RosSession) -> None:
+        self._session = session
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._session.spin_once(_WAIT_S)
+
+    def close(self) -> None:
+        """End the thread; the session stays open."""
+        self._closing.set()
+        self._session.wake()
+        self._thread.join()
+
+
+class Mailbox:
+    """Actions that one thread hands to another, which does them when it calls :meth:`work`."""
+
+    def __init__(self) -> None:
+        self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Hand over ``action`` and go on."""
+        self._actions.put(action)
+
+    def ask(self, action: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+        """Hand over ``action`` and wait for its answer: reasons of a refusal, empty if it was done."""
+        answer: Future[tuple[str, ...]] = Future()
+        self._actions.put(lambda: answer.set_result(action()))
+        try:
+            return answer.result(ANSWER_S)
+        except AnswerTimeout:
+            return (f"the guard did not answer within {ANSWER_S:g} s",)
+
+    def work(self) -> None:
+        """Do everything that was handed over, in order."""
+        while not self._actions.empty():
+            self._actions.get()()

@@ -1,0 +1,84 @@
+"""The wall clock jumps by an hour under every process of the robot; the robot goes on."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Rig, within
+
+pytestmark = pytest.mark.ros
+
+HOUR_NS = 3600 * 10**9
+WATCH_S = 3.0
+
+
+class WallClock:
+    """The wall clock of every process that is started with its environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offset = folder / "offset"
+        self._offset.write_bytes(struct.pack("<q", 0))
+        library = folder / "wallclock.so"
+        source = Path(__file__).with_name("wallclock.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+        self.environment = {"LD_PRELOAD": str(library), "WALLCLOCK_OFFSET": str(self._offset)}
+
+    def step(self, ns: int) -> None:
+        with self._offset.open("r+b") as file:
+            file.write(struct.pack("<q", ns))
+
+
+@pytest.fixture
+def wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler, to move the clock of a process")
+    clock = WallClock(tmp_path)
+    for name, value in clock.environment.items():
+        monkeypatch.setenv(name, value)
+    return clock
+
+
+@pytest.fixture
+def simulated_robot(wall_clock: WallClock) -> Iterator[None]:
+    """A robot with a ROS camera, in a process whose clock jumps too."""
+    process = subprocess.Popen([sys.executable, "-m", "jetvla.services", "simulate"], stdout=subprocess.DEVNULL)
+    yield
+    process.terminate()
+    process.wait()
+
+
+def test_the_shim_moves_the_wall_clock_alone(wall_clock: WallClock) -> None:
+    code = "import time; print(time.time_ns() - time.monotonic_ns())"
+    ask = [sys.executable, "-c", code]
+    before = int(subprocess.check_output(ask))
+    wall_clock.step(HOUR_NS)
+    assert abs(int(subprocess.check_output(ask)) - before - HOUR_NS) < 10**9
+
+
+@pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS], ids=["ahead", "back"])
+def test_a_step_of_the_wall_clock_does_not_stop_a_moving_robot(
+    start: Callable[[], Rig],
+    settings: dict[str, object],
+    wall_clock: WallClock,
+    simulated_robot: None,
+    step_ns: int,
+) -> None:
+    settings["cameras"] = {"front": {"kind": "ros", "topic": "/camera/image_raw"}}
+    rig = start()
+    rig.move()
+    chunks = rig.status().chunks
+    wall_clock.step(step_ns)
+    time.sleep(WATCH_S)
+    status = rig.status()
+    assert status.state == "ARMED", status.reason
+    assert status.chunks > chunks + WATCH_S * 5
+    assert rig.published()[-1] > 0.1
+    within(2, lambda: time.monotonic_ns() - rig.sent[-1].t_ns < 10**8, "commands still arrive")
