@@ -168,3 +168,12 @@ def test_without_room_for_smoothing_the_window_is_one_period() -> None:
     command = follow(shaper, forward(0.25), 60)[:, 0]
     assert np.diff(command).max() <= 0.5 * P + 1e-12
     assert command[-1] == pytest.approx(0.25)
+
+
+def test_a_position_keeps_stopping_after_a_blip_of_rest(joint: Shaper) -> None:
+    """Held speed could carry it past the end of its range before it may brake again."""
+    follow(joint, np.array([0.6]), 100)
+    joint.advance(P, None)
+    way = follow(joint, np.array([0.6]), 300)[:, 0]
+    assert way.max() <= 0.6 + 1e-12
+    assert way[-1] == pytest.approx(0.6, abs=1e-6)
