@@ -36,7 +36,7 @@ class AbsoluteHistogram:
         if self.span == 0.0:
             self.counts[0] += magnitudes.size
             return
-        bins = np.minimum((magnitudes * np.float32(BINS / self.span)).astype(np.int64), BINS - 1)
+        bins = np.minimum((magnitudes / np.float32(self.span) * BINS).astype(np.int64), BINS - 1)
         self.counts += np.bincount(bins, minlength=BINS)
 
     def _widen(self, top: float) -> None:
@@ -58,7 +58,7 @@ class AbsoluteHistogram:
         errors = [self._squared_error(centres, limit) for limit in limits]
         return float(limits[int(np.argmin(errors))])
 
-    def _squared_error(self, centres: NDArray[np.float64], limit: float) -> float:
+    def _squared_error(self, centres: NDArray[np.floating], limit: float) -> float:
         step = limit / LEVELS
         rounded = np.minimum(np.round(centres / step), LEVELS) * step
         return float(self.counts @ np.square(centres - rounded))

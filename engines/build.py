@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,7 +158,7 @@ class _Builder:
     def _write_golden(self, parity: ErrorReport, variants: list[Variant]) -> GoldenSpec:
         samples, scale = self._observations.golden, self._observations.scale
         images = np.stack([sample.image for sample in samples])
-        arrays = {f"image_{self._policy.settings.cameras[0].name}": images}
+        arrays: dict[str, Any] = {f"image_{self._policy.settings.cameras[0].name}": images}
         np.savez_compressed(
             self._folder / GOLDEN,
             instructions=np.array([sample.instruction for sample in samples]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,12 +47,10 @@ def load_checkpoint(folder: Path, overrides: Mapping[str, Any] | None = None) ->
     return assemble(settings, weights, actions, TextEncoder.read(folder / TOKENIZER))
 
 
-def assemble(
-    settings: PolicySettings, weights: Path | None, actions: ActionNormalization, text: TextEncoder
-) -> Policy:
+def assemble(settings: PolicySettings, weights: Path | None, actions: ActionNormalization, text: TextEncoder) -> Policy:
     """A policy from its parts; random weights (from torch's generator) if ``weights`` is None."""
     family = find_family(settings.family)
-    network = family.network(settings)
+    network = family.network(settings, text.size)
     if weights is not None:
         _fill(network, family.canonical(read_state(weights)), weights)
     return Policy(family, settings, network.eval(), actions, text)
@@ -103,16 +100,26 @@ def _read_normalization(path: Path, settings: PolicySettings) -> ActionNormaliza
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """Tensors by name from ``.safetensors`` or a pickled state dict, of which nothing but tensors is accepted."""
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged or unsafe to load: {reason}") from error
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} is not a state dict; save it with torch.save(model.state_dict(), FILE)")
     return dict(state)
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def read_pickle(path: Path) -> object:
+    """What ``torch.save`` wrote, of tensors and plain values only; CheckpointError if it is damaged or holds more."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make the unpickler raise anything, such as KeyError
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path} is damaged or unsafe to load: {reason}") from error
 
 
 def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from jetvla.engines.families.end_to_end.fusion import MASKED
-from jetvla.engines.families.family import GraphSource
+from jetvla.engines.families.family import MASKED, GraphSource
 
 if TYPE_CHECKING:
     from onnx import ModelProto

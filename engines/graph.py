@@ -36,9 +36,7 @@ def save_graph(model: ModelProto, path: Path) -> None:
         # The copy keeps the caller's weights in memory: saving moves them out of the model.
         moved = type(model)()
         moved.CopyFrom(model)
-        onnx.save_model(
-            moved, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024
-        )
+        onnx.save_model(moved, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
 
 
 def graph_spec(model: ModelProto, file: str) -> GraphSpec:

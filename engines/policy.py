@@ -39,7 +39,7 @@ class Policy:
         self.network.eval()
         with torch.no_grad():
             normalised = self.network(torch.from_numpy(image[None]), ids, mask)[0].numpy()
-        mean, std = np.float32(self.actions.mean), np.float32(self.actions.std)
+        mean, std = np.array(self.actions.mean, np.float32), np.array(self.actions.std, np.float32)
         physical: NDArray[np.float32] = (normalised * std + mean).astype(np.float32)
         return physical
 

@@ -74,9 +74,10 @@ def collect_ranges(
     runner = GraphRunner.of_model(model, extra_outputs=names)
     histograms = {name: AbsoluteHistogram() for name in names}
     for sample in samples:
-        outputs = runner.run(sample)
+        # An activation may be an input of the graph itself.
+        tensors = {**sample, **runner.run(sample)}
         for name in names:
-            histograms[name].add(outputs[name])
+            histograms[name].add(tensors[name])
     return histograms
 
 

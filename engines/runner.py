@@ -26,6 +26,8 @@ class GraphRunner:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Idle threads that spin starve every other program of this machine, PyTorch's own threads first.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), sess_options=options, providers=["CPUExecutionProvider"]

@@ -37,7 +37,7 @@ class TextEncoder:
         """As :meth:`read`, from the file's text."""
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # noqa: BLE001 -- the library raises plain Exception
+        except Exception as error:  # the library raises no narrower class
             raise CheckpointError(f"{where} is not a tokenizers file ({error})") from error
         known = [tokenizer.token_to_id(name) for name in _PAD_NAMES]
         pad = next((i for i in known if i is not None), None)

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings
 
+# What masks add to attention scores: finite, so that it survives FP16; exp(-1e4) is 0 in every float type.
+MASKED = -1e4
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -51,14 +54,12 @@ class PolicyFamily(Protocol):
     def settings(self, raw: Mapping[str, Any], where: str) -> PolicySettings:
         """Validate the contents of a ``config.yaml``; ConfigError names every mistake."""
 
-    def network(self, settings: PolicySettings) -> nn.Module:
+    def network(self, settings: PolicySettings, vocabulary: int) -> nn.Module:
         """A network with random weights: ``(images uint8 [B, H, W, 3], input_ids int64 [B, L], attention_mask
-        int64 [B, L]) -> float32 [B, horizon, D]``, normalised."""
+        int64 [B, L]) -> float32 [B, horizon, D]``, normalised. ConfigError if it cannot embed ``vocabulary`` ids."""
 
     def canonical(self, state: StateDict) -> StateDict:
         """A state dict under the names that :meth:`network` uses, without tensors that it never uses."""
 
-    def export_plan(
-        self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization
-    ) -> ExportPlan:
+    def export_plan(self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization) -> ExportPlan:
         """What to export; images are uint8 inputs, and actions come out in physical units."""

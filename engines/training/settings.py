@@ -38,7 +38,7 @@ class AugmentSettings(Settings):
     contrast: float = Field(default=0.2, ge=0, lt=1)
     saturation: float = Field(default=0.2, ge=0, lt=1)
     flip: FlipSettings | None = None
-    paraphrases: dict[str, tuple[str, ...]] = {}
+    paraphrases: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class LoopSettings(Settings):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from jetvla.engines.checkpoint import read_pickle
 from jetvla.runtime.errors import CheckpointError
 
 
@@ -37,8 +37,8 @@ def load_state(path: Path) -> TrainingState:
     """Read a state; CheckpointError if there is none or it is damaged."""
     if not path.is_file():
         raise CheckpointError(f"{path} is missing, so there is nothing to resume; train without --resume")
-    try:
-        raw = torch.load(path, weights_only=True)
-        return TrainingState(**raw)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); train without --resume") from error
+    raw = read_pickle(path)
+    names = {field.name for field in fields(TrainingState)}
+    if not isinstance(raw, dict) or raw.keys() != names:
+        raise CheckpointError(f"{path} is not a training state of this version; train without --resume")
+    return TrainingState(**raw)

@@ -89,12 +89,11 @@ class Trainer:
         """Write the checkpoint, the state that :meth:`resume` reads, and the loss plot."""
         save_checkpoint(self.policy, self._folder)
         network, optimizer = self.policy.network.state_dict(), self._optimizer.state_dict()
-        curve = [tuple(point) for point in self._curve]
-        state = TrainingState(
-            self._data.fingerprint, self.step, network, optimizer, torch.get_rng_state(), curve
-        )
+        curve = [(point.step, point.loss, point.held_out) for point in self._curve]
+        state = TrainingState(self._data.fingerprint, self.step, network, optimizer, torch.get_rng_state(), curve)
         save_state(state, self._folder / STATE)
-        plot_losses(self._curve, self._folder / PLOT)
+        if self._curve:
+            plot_losses(self._curve, self._folder / PLOT)
 
     def _learn(self, batch: Batch) -> float:
         rate = self._loop.learning_rate * schedule(self.step, self.total, self._loop.warmup)
@@ -103,7 +102,7 @@ class Trainer:
         self.policy.network.train()
         loss = self._loss(batch)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.policy.network.parameters(), self._loop.clip)
         self._optimizer.step()
         return loss.item()
@@ -111,7 +110,8 @@ class Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         predicted = self.policy.network(batch.images, batch.ids, batch.mask)
         squared = (predicted - batch.actions).square() * batch.real
-        return squared.sum() / (batch.real.sum() * batch.actions.shape[2])
+        loss: Tensor = squared.sum() / (batch.real.sum() * batch.actions.shape[2])
+        return loss
 
     def _judge(self) -> float | None:
         if self._data.judge is None:
@@ -126,7 +126,7 @@ class Trainer:
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
-    """Part of the peak learning rate at ``step``: linear rise over ``warmup * total`` steps, then half a cosine to 0."""
+    """Part of the peak rate at ``step``: linear rise over ``warmup * total`` steps, then half a cosine to 0."""
     rise = round(warmup * total)
     if step < rise:
         return (step + 1) / (rise + 1)

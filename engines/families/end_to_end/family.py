@@ -14,6 +14,7 @@ from jetvla.engines.families.end_to_end.network import EndToEndVLA
 from jetvla.engines.families.end_to_end.settings import EndToEndSettings
 from jetvla.engines.families.family import ExportPlan, GraphSource, PolicyFamily
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings, validated
+from jetvla.runtime.errors import ConfigError
 
 TEXT_OUTPUTS = ("text_features", "text_mask", "text_key", "text_value")
 # A word embedding above this many bytes stays out of the graph.
@@ -47,16 +48,19 @@ class EndToEnd:
     def settings(self, raw: Mapping[str, Any], where: str) -> EndToEndSettings:
         return validated(EndToEndSettings, raw, where)
 
-    def network(self, settings: PolicySettings) -> EndToEndVLA:
+    def network(self, settings: PolicySettings, vocabulary: int) -> EndToEndVLA:
         assert isinstance(settings, EndToEndSettings)
+        if settings.model.language.vocab_size < vocabulary:
+            raise ConfigError(
+                f"model.language.vocab_size is {settings.model.language.vocab_size}, and the tokenizer has "
+                f"{vocabulary} ids; use the tokenizer that the policy was trained with"
+            )
         return EndToEndVLA(settings)
 
     def canonical(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {_renamed(name): tensor for name, tensor in state.items() if not _UNUSED.match(name)}
 
-    def export_plan(
-        self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization
-    ) -> ExportPlan:
+    def export_plan(self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization) -> ExportPlan:
         assert isinstance(network, EndToEndVLA)
         network.eval()
         table: Tensor = network.language_encoder.get_input_embeddings().weight.detach()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetvla.engines.families.end_to_end.settings import FusionSettings
-
-# Finite, so that it survives FP16; exp(-1e4) is 0 in every float type.
-MASKED = -1e4
+from jetvla.engines.families.family import MASKED
 
 
 class TextContext(NamedTuple):
@@ -95,6 +93,10 @@ class Fusion(nn.Module):
     def __init__(self, width: int, sizes: FusionSettings) -> None:
         super().__init__()
         self.layers = nn.ModuleList(FusionLayer(width, sizes) for _ in range(sizes.layers))
+
+    def each(self) -> list[FusionLayer]:
+        """The layers, first to last."""
+        return [cast(FusionLayer, layer) for layer in self.layers]
 
     def forward(self, vision: Tensor, text: TextContext) -> Tensor:
         """Vision [B, Sv, C] and text to token 0, [B, C]."""

@@ -43,10 +43,10 @@ class PrunedFusion(nn.Module):
     """Corrected fusion at batch 1: the first layer's text keys and values are given, and of the last layer only
     token 0 is computed, since the head reads nothing else."""
 
-    def __init__(self, layers: nn.ModuleList) -> None:
+    def __init__(self, layers: list[FusionLayer]) -> None:
         super().__init__()
         self.first = SplitLayer(layers[0])
-        self.middle = layers[1:-1]
+        self.middle = nn.ModuleList(layers[1:-1])
         self.last = SplitLayer(layers[-1]) if len(layers) > 1 else None
 
     def forward(self, vision: Tensor, features: Tensor, mask: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -61,18 +61,29 @@ class PrunedFusion(nn.Module):
         return fused[:, 0]
 
 
+class LonelyLayer(nn.Module):
+    """A fusion layer for one token that attends to itself alone: the softmax of one score is 1."""
+
+    def __init__(self, layer: FusionLayer) -> None:
+        super().__init__()
+        self.layer = layer
+        self.value = _rows(layer, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer.finish(x, self.layer.self_attn.out_proj(self.value(x)))
+
+
 class LonelyFusion(nn.Module):
     """The course's fusion at batch 1: token 0 attends to itself alone, so that its output is its own value."""
 
-    def __init__(self, layers: nn.ModuleList) -> None:
+    def __init__(self, layers: list[FusionLayer]) -> None:
         super().__init__()
-        self.layers = layers
-        self.values = nn.ModuleList(_rows(layer, 2, 3) for layer in layers)
+        self.layers = nn.ModuleList(LonelyLayer(layer) for layer in layers)
 
     def forward(self, vision: Tensor, features: Tensor, mask: Tensor, key: Tensor, value: Tensor) -> Tensor:
         x = vision[:, 0]
-        for layer, own in zip(self.layers, self.values, strict=True):
-            x = layer.finish(x, layer.self_attn.out_proj(own(x)))
+        for layer in self.layers:
+            x = layer(x)
         return x
 
 
@@ -82,7 +93,8 @@ class LanguageGraph(nn.Module):
     def __init__(self, network: EndToEndVLA, embeds: bool) -> None:
         super().__init__()
         self.encoder, self.projection = network.language_encoder, network.language_projection
-        self.key, self.value = _rows(network.fusion.layers[0], 1, 2), _rows(network.fusion.layers[0], 2, 3)
+        first = network.fusion.each()[0]
+        self.key, self.value = _rows(first, 1, 2), _rows(first, 2, 3)
         self.words = "inputs_embeds" if embeds else "input_ids"
 
     def forward(self, words: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -102,7 +114,7 @@ class StepGraph(nn.Module):
         super().__init__()
         self.network = network
         pruned = LonelyFusion if isinstance(network.fusion, CourseFusion) else PrunedFusion
-        self.fusion = pruned(network.fusion.layers)
+        self.fusion = pruned(network.fusion.each())
         self.register_buffer("mean", torch.tensor(actions.mean))
         self.register_buffer("std", torch.tensor(actions.std))
 

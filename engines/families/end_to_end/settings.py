@@ -84,6 +84,8 @@ class EndToEndSettings(PolicySettings):
         model, camera = self.model, self.cameras[0]
         if camera.height % model.vision.patch_size or camera.width % model.vision.patch_size:
             raise ValueError(f"camera {camera.name}: height and width must be multiples of model.vision.patch_size")
+        if self.text.max_tokens > model.language.max_positions:
+            raise ValueError("text.max_tokens is above model.language.max_positions")
         widths = {
             "model.vision.heads": (model.vision.hidden_size, model.vision.heads),
             "model.language.heads": (model.language.hidden_size, model.language.heads),

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+from jetvla.calibration.episodes import open_episodes
+from jetvla.engines import build as build_module
+from jetvla.engines.build import BuildOptions, build
+from jetvla.engines.observations import Observations, random_observations, recorded_observations
+from jetvla.engines.parity import LanguageCache, compare, require_parity, step_inputs
+from jetvla.engines.policy import Policy
+from jetvla.engines.runner import GraphRunner
+from jetvla.engines.variants import Variant, Wish, make_variants
+from jetvla.runtime.archive import unpack
+from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.errors import ConfigError, EngineError, EpisodeError
+from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.manifest import Manifest
+from jetvla.runtime.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build: its folder, its manifest, what it said, and the keys' folder."""
+
+    path: Path
+    manifest: Manifest
+    said: str
+    keys: Path
+
+
+@pytest.fixture(scope="module")
+def built(built_folder: Path) -> Built:
+    path = built_folder / "bundle"
+    manifest = Manifest.model_validate_json((path / "manifest.json").read_bytes())
+    return Built(path, manifest, (built_folder / "said.txt").read_text(), built_folder / "keys")
+
+
+@pytest.fixture(scope="module")
+def observations(policy: Policy, episodes: Path) -> Observations:
+    return recorded_observations(open_episodes(episodes), policy.settings)
+
+
+def variants_of(
+    wish: Wish, policy: Policy, exported: dict[str, ModelProto], observations: Observations
+) -> list[Variant]:
+    cache = LanguageCache(policy, GraphRunner.of_model(exported["language"]), None)
+    feeds = [step_inputs(sample, "front", cache) for sample in observations.held_out]
+    step = GraphRunner.of_model(exported["step"])
+    truth = np.concatenate([step.run(feed)["actions"] for feed in feeds])
+    return make_variants(exported["step"], observations, feeds, feeds, truth, wish)
+
+
+def test_the_bundle_is_whole_and_signed(built: Built) -> None:
+    bundle = Bundle.open(built.path, load_trusted(built.keys))
+    assert bundle.manifest == built.manifest
+    assert bundle.signer is not None
+    assert bundle.manifest.step_precisions == ("fp32", "fp16", "int8-fp32", "int8-fp16")
+    assert bundle.manifest.version == 3
+    assert not [path for path in built.path.parent.iterdir() if path.name.startswith(".")]
+    assert str(Path(__file__).parents[2]) not in (built.path / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-fp32", "int8-fp16"])
+def test_every_precision_gives_the_golden_actions(built: Built, precision: str) -> None:
+    """Through the files alone, as the device does it."""
+    manifest = built.manifest
+    language = GraphRunner(built.path / manifest.graphs["language.fp32"].file)
+    step = GraphRunner(built.path / manifest.graphs[f"step.{precision}"].file)
+    assert manifest.text is not None
+    tokenizer = Tokenizer(built.path / manifest.text.tokenizer, manifest.text.max_tokens, manifest.text.pad_id)
+    with np.load(built.path / manifest.golden.file, allow_pickle=False) as golden:
+        assert golden["image_front"].shape == (manifest.golden.count, 32, 32, 3)
+        for image, instruction, actions in zip(
+            golden["image_front"], golden["instructions"], golden["actions"], strict=True
+        ):
+            tokens = tokenizer.encode(str(instruction))
+            text = language.run({"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask})
+            computed = step.run({"image_front": image[None], **text})["actions"][0]
+            error = np.abs(computed - actions).max(axis=0) / manifest.golden.scale
+            assert error.max() <= manifest.golden.tolerance[precision]  # type: ignore[index]  # a literal's values
+
+
+def test_the_manifest_reports_what_was_measured(built: Built, episodes: Path) -> None:
+    manifest = built.manifest
+    assert max(manifest.parity.max) < 1e-4
+    assert manifest.parity.samples == 6
+    assert {r.precision: r.held_out for r in manifest.precision} == dict.fromkeys(
+        ("fp16", "int8-fp32", "int8-fp16"), "held-out episodes"
+    )
+    int8 = next(r for r in manifest.precision if r.precision == "int8-fp32")
+    assert 0 < int8.relative_error < int8.tolerance
+    assert int8.quantized_nodes > 20
+    assert manifest.calibration is not None
+    assert manifest.calibration.samples == 18
+    assert len(manifest.calibration.episodes) == 3
+    assert set(manifest.calibration.episodes) < {path.stem for path in episodes.iterdir()}
+    assert "parity with PyTorch" in built.said
+    assert manifest.normalization.std[1] == 1.0
+    assert set(manifest.builder) == {"python", "jetvla", "torch", "transformers", "onnx", "onnxruntime"}
+
+
+def test_calibration_and_judgement_use_different_episodes(policy: Policy, episodes: Path) -> None:
+    found = recorded_observations(open_episodes(episodes), policy.settings)
+    seen = {sample.image.tobytes() for sample in found.calibration}
+    assert seen.isdisjoint(sample.image.tobytes() for sample in found.held_out)
+    assert {s.image.tobytes() for s in found.golden} <= {s.image.tobytes() for s in found.held_out}
+    recorded = np.concatenate([e.actions for e in open_episodes(episodes)])
+    np.testing.assert_allclose(found.scale, np.ptp(recorded.astype(np.float64), axis=0))
+    with pytest.raises(EpisodeError, match="at least two episodes"):
+        recorded_observations(open_episodes(episodes)[:1], policy.settings)
+
+
+def test_auto_falls_back_to_float_and_says_so(
+    policy: Policy, exported: dict[str, ModelProto], observations: Observations
+) -> None:
+    (variant,) = variants_of(Wish("auto", "cpu", 1e-9, False), policy, exported, observations)
+    assert not variant.report.written
+    assert "over it" in variant.report.reason
+    (good,) = variants_of(Wish("auto", "cpu", 0.5, False), policy, exported, observations)
+    assert good.report.written
+
+
+def test_int8_over_tolerance_fails_unless_forced(
+    policy: Policy, exported: dict[str, ModelProto], observations: Observations
+) -> None:
+    with pytest.raises(EngineError, match=r"int8-fp32: action error .* over it; use --precision auto"):
+        variants_of(Wish("int8", "cpu", 1e-9, False), policy, exported, observations)
+    (forced,) = variants_of(Wish("int8", "cpu", 1e-9, True), policy, exported, observations)
+    assert forced.report.written
+    assert forced.report.reason.endswith("forced")
+
+
+def test_the_error_is_judged_where_the_recordings_move(
+    policy: Policy, exported: dict[str, ModelProto], observations: Observations
+) -> None:
+    wish = Wish("auto", "cpu", 0.5, False)
+    everywhere = variants_of(wish, policy, exported, observations)[0].report
+    first = np.arange(7) == 0
+    only = dataclasses.replace(observations, moving=first)
+    report = variants_of(wish, policy, exported, only)[0].report
+    assert report.relative_error == pytest.approx(report.error.mean[0] / observations.scale[0])
+    shares = np.array(everywhere.error.mean) / observations.scale
+    assert everywhere.relative_error == pytest.approx(shares.mean())
+
+
+def test_fp16_is_no_precision_of_a_cpu() -> None:
+    with pytest.raises(ConfigError, match="choose --target jetson or both"):
+        Wish("fp16", "cpu", 0.01, False).precisions()
+
+
+def test_graphs_that_differ_from_pytorch_are_not_shipped() -> None:
+    truth = np.zeros((2, 1, 2), np.float32)
+    report = compare(truth + np.float32([0, 3e-4]), truth)
+    require_parity(report, np.array([1.0, 10.0]), ("x", "y"))
+    with pytest.raises(EngineError, match=r"differ from PyTorch by 3\.00e-04 of the range of 'y'"):
+        require_parity(report, np.array([1.0, 1.0]), ("x", "y"))
+    with pytest.raises(EngineError, match="nan"):
+        require_parity(compare(truth * np.float32(np.nan), truth), np.ones(2), ("x", "y"))
+
+
+def quick_build(
+    policy: Policy, exported: dict[str, ModelProto], output: Path, monkeypatch: pytest.MonkeyPatch, say: object = None
+) -> Manifest:
+    """A build that does not export again."""
+    monkeypatch.setattr(build_module, "export_graph", lambda source: exported[source.name])
+    speak = say if callable(say) else (lambda line: None)
+    options = BuildOptions(Wish("fp32", "cpu", 0.01, False))
+    return build(policy, random_observations(policy.settings), options, output, speak)
+
+
+def test_an_interrupted_build_leaves_nothing(
+    policy: Policy, exported: dict[str, ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick_build(policy, exported, tmp_path / "bundle", monkeypatch, interrupt)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_export_leaves_nothing(
+    policy: Policy, exported: dict[str, ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = dataclasses.replace(policy, actions=policy.actions.model_copy(update={"mean": (9.0,) * 7}))
+    with pytest.raises(EngineError, match="differ from PyTorch"):
+        quick_build(other, exported, tmp_path / "bundle", monkeypatch)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_packed_bundle_is_the_same_bytes_every_time(
+    policy: Policy, exported: dict[str, ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        quick_build(policy, exported, tmp_path / f"{name}.jetvla", monkeypatch)
+    assert (tmp_path / "one.jetvla").read_bytes() == (tmp_path / "two.jetvla").read_bytes()
+    (tmp_path / "opened").mkdir()
+    unpack(tmp_path / "one.jetvla", tmp_path / "opened")
+    assert Bundle.open(tmp_path / "opened", None).manifest.precision == ()
+
+
+def test_a_missing_key_is_found_before_the_work(policy: Policy, tmp_path: Path) -> None:
+    options = BuildOptions(Wish("fp32", "cpu", 0.01, False), key=tmp_path / "no.key")
+    with pytest.raises(ConfigError, match="cannot read the private key"):
+        build(policy, random_observations(policy.settings), options, tmp_path / "bundle", lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_committed_bundle_is_what_the_builder_makes_now(tiny_bundle: Path, built: Built) -> None:
+    """If this fails: python tests/data/make_tiny_bundle.py"""
+    manifest = Bundle.open(tiny_bundle, None).manifest
+    assert manifest.step_precisions == ("fp32", "int8-fp32")
+    for name, graph in manifest.graphs.items():
+        assert graph == built.manifest.graphs[name]
+    assert json.loads((tiny_bundle / "manifest.json").read_text()).keys() == built.manifest.model_dump().keys()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from jetvla.engines.checkpoint import load_checkpoint, save_checkpoint
+from jetvla.engines.policy import Policy
+from jetvla.engines.sources import Declared, open_policy
+from jetvla.runtime.errors import CheckpointError, ConfigError
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(policy: Policy, tmp_path: Path) -> Path:
+    save_checkpoint(policy, tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_saving_and_loading_gives_the_same_policy(policy: Policy, folder: Path) -> None:
+    loaded = load_checkpoint(folder)
+    assert loaded.settings == policy.settings
+    np.testing.assert_array_equal(loaded.act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.yaml",
+        "model.safetensors",
+        "normalization.json",
+        "tokenizer.json",
+    ]
+
+
+def test_one_error_lists_every_tensor_that_does_not_fit(folder: Path) -> None:
+    state = load_file(folder / "model.safetensors")
+    del state["action_head.0.bias"]
+    state["stranger"] = torch.zeros(2)
+    state["action_head.3.bias"] = torch.zeros(9)
+    state["fusion.layers.0.norm1.weight"][0] = float("nan")
+    save_file(state, folder / "model.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(folder)
+    for line in (
+        "missing: action_head.0.bias [24]",
+        "unknown: stranger [2]",
+        "mis-shaped: action_head.3.bias is [9], must be [7]",
+        "not finite: fusion.layers.0.norm1.weight",
+    ):
+        assert line in str(caught.value)
+
+
+class _Malice:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return os.mkdir, (self.victim,)
+
+
+def test_a_malicious_pickle_is_refused_unrun(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": _Malice(tmp_path / "pwned")}, folder / "model.pt")
+    with pytest.raises(CheckpointError, match=r"model\.pt is damaged or unsafe"):
+        load_checkpoint(folder)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_state_dict_and_nothing_else_is_taken_from_a_pt_file(policy: Policy, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"neither model\.safetensors nor model\.pt"):
+        load_checkpoint(folder)
+    torch.save({"epoch": 3}, folder / "model.pt")
+    with pytest.raises(CheckpointError, match="not a state dict"):
+        load_checkpoint(folder)
+    torch.save(policy.network.state_dict(), folder / "model.pt")
+    np.testing.assert_array_equal(load_checkpoint(folder).act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+
+
+def test_damaged_safetensors_are_an_error(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"not tensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "error", "message"),
+    [
+        ("normalization.json", '{"mean": [0], "std": [1]}', CheckpointError, "must have 7 numbers, not 1"),
+        ("normalization.json", "{", CheckpointError, "cannot read"),
+        ("tokenizer.json", "{}", CheckpointError, "not a tokenizers file"),
+        ("config.yaml", "- a list", ConfigError, "must hold keys and values"),
+        ("config.yaml", "family: [", ConfigError, "is not YAML"),
+    ],
+)
+def test_bad_files_are_named(folder: Path, file: str, content: str, error: type[Exception], message: str) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(error, match=message) as caught:
+        load_checkpoint(folder)
+    assert file in str(caught.value)
+
+
+def test_weights_of_transformers_4_are_renamed(policy: Policy, folder: Path) -> None:
+    old = {}
+    for name, tensor in policy.network.state_dict().items():
+        for new, was in (
+            ("vision_encoder.layers.", "vision_encoder.encoder.layer."),
+            (".attention.q_proj.", ".attention.attention.query."),
+            (".attention.k_proj.", ".attention.attention.key."),
+            (".attention.v_proj.", ".attention.attention.value."),
+            (".attention.o_proj.", ".attention.output.dense."),
+            (".mlp.fc1.", ".intermediate.dense."),
+            (".mlp.fc2.", ".output.dense."),
+        ):
+            name = name.replace(new, was) if name.startswith("vision_encoder") else name
+        old[name] = tensor
+    old["vision_encoder.pooler.dense.weight"] = torch.zeros(16, 16)
+    (folder / "model.safetensors").unlink()
+    torch.save(old, folder / "model.pt")
+    np.testing.assert_array_equal(load_checkpoint(folder).act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+
+
+def test_a_bare_pt_must_be_told_everything_it_does_not_hold(tmp_path: Path) -> None:
+    (tmp_path / "vla_best.pt").write_bytes(b"")
+    with pytest.raises(ConfigError) as caught:
+        open_policy(tmp_path / "vla_best.pt", Declared(resize="pillow_bilinear", fit="stretch"))
+    for option in ("--attention", "--action-spec", "--tokenizer", "--rate"):
+        assert option in str(caught.value)
+    assert "--resize" not in str(caught.value)
+
+
+def test_what_is_declared_replaces_what_is_recorded(folder: Path) -> None:
+    changed = load_checkpoint(folder, Declared(resize="opencv_area", fit="pad", rate_hz=20).overrides()).settings
+    assert (changed.resize.method, changed.resize.fit, changed.dt_s) == ("opencv_area", "pad", 0.05)
+    with pytest.raises(ConfigError, match="--resize and --fit belong together"):
+        Declared(resize="opencv_area").overrides()

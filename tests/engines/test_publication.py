@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jetvla.engines.publication import published
+from jetvla.runtime.errors import ConfigError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_finished_folder_appears(tmp_path: Path) -> None:
+    with published(tmp_path / "bundle", overwrite=False) as folder:
+        (folder / "a").write_text("1")
+        assert not (tmp_path / "bundle").exists()
+    assert names(tmp_path) == ["bundle"]
+    assert names(tmp_path / "bundle") == ["a"]
+
+
+def test_a_packed_file_appears(tmp_path: Path) -> None:
+    with published(tmp_path / "bundle.jetvla", overwrite=False) as folder:
+        (folder / "a").write_text("1")
+    assert names(tmp_path) == ["bundle.jetvla"]
+    assert (tmp_path / "bundle.jetvla").is_file()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    def fail() -> None:
+        with published(tmp_path / "bundle", overwrite=False) as folder:
+            (folder / "manifest.json").write_text("{}")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").touch()
+    with pytest.raises(ValueError, match="no"), published(tmp_path / "bundle", overwrite=True):
+        raise ValueError("no")
+    assert names(tmp_path / "bundle") == ["old"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_overwriting_must_be_asked_for(tmp_path: Path, kind: str) -> None:
+    output = tmp_path / "bundle"
+    if kind == "folder":
+        output.mkdir()
+        (output / "old").touch()
+    else:
+        output.touch()
+    with pytest.raises(ConfigError, match="add --overwrite"), published(output, overwrite=False):
+        pytest.fail("must not get here")
+    with published(output, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert names(output) == ["new"]
+    assert names(tmp_path) == ["bundle"]
+
+
+def test_a_missing_parent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere is not a folder"), published(tmp_path / "nowhere" / "b", False):
+        pytest.fail("must not get here")
+
+
+_DIES = """
+import sys, time
+from pathlib import Path
+from jetvla.engines.publication import published
+with published(Path(sys.argv[1]), overwrite=False) as folder:
+    (folder / "step.fp32.onnx").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_build_leaves_no_bundle_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    process = subprocess.Popen([sys.executable, "-c", _DIES, str(output)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert not output.exists()
+    assert all(name.startswith(".bundle.") and name.endswith(".partial") for name in names(tmp_path))
+    with published(output, overwrite=False) as folder:
+        (folder / "a").touch()
+    assert names(tmp_path) == ["bundle"]
