@@ -16,7 +16,7 @@ BLOCK_HEIGHT_M = 0.03
 
 _OVERSAMPLE = 2
 _POSITION = np.array([-0.22, 0.0, 0.95])
-_FOCAL = 1.42  # of the image's width; the whole table fits with a margin
+_FOCAL = 1.66  # of the image's width; the whole table fits with a margin
 _FLOOR: Rgb = (0.16, 0.17, 0.19)
 _JAW: Rgb = (0.10, 0.10, 0.11)
 _PALM: Rgb = (0.92, 0.92, 0.93)
@@ -89,9 +89,9 @@ class Camera:
         self._fill(canvas, square, BLOCK_HEIGHT_M, block.rgb)
 
     def _gripper(self, canvas: Canvas, x: float, y: float, closed: float) -> None:
-        gap = 0.040 - 0.010 * closed
-        jaws = [_rectangle(x + 0.004, y + side * gap, 0.056, 0.012, 0.0) for side in (-1, 1)]
-        palm = _rectangle(x - 0.034, y, 0.022, 0.098, 0.0)
+        gap = 0.044 - 0.012 * closed
+        jaws = [_rectangle(x + 0.004, y + side * gap, 0.064, 0.014, 0.0) for side in (-1, 1)]
+        palm = _rectangle(x - 0.038, y, 0.024, 0.108, 0.0)
         for part in (*jaws, palm):
             self._shadow(canvas, part, HOVER_M)
         for jaw in jaws:

@@ -13,10 +13,10 @@ import numpy as np
 from jetvla.calibration.simulator.task import Task
 from jetvla.runtime.errors import ConfigError
 
-TABLE_HALF_M = 0.30
-BLOCK_REACH_M = 0.23
+TABLE_HALF_M = 0.25
+BLOCK_REACH_M = 0.19
 SPACING_M = 0.10
-START_REACH_M = 0.25
+START_REACH_M = 0.21
 START_CLEARANCE_M = 0.12
 BLOCK_COUNTS = (3, 4)
 CLUTTER_PROBABILITY = 0.3
@@ -134,7 +134,7 @@ def _blocks(rng: np.random.Generator) -> tuple[Block, ...]:
     for _ in colours:
         places.append(_place(rng, places, BLOCK_REACH_M, SPACING_M))
     return tuple(
-        Block(c, _paint(rng, c), x, y, float(rng.uniform(0, np.pi / 2)), float(rng.uniform(0.042, 0.054)))
+        Block(c, _paint(rng, c), x, y, float(rng.uniform(0, np.pi / 2)), float(rng.uniform(0.05, 0.06)))
         for c, (x, y) in zip(colours, places, strict=True)
     )
 
