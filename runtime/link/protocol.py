@@ -71,9 +71,7 @@ class ChunkMessage:
 
     @classmethod
     def of(cls, chunk: ActionChunk) -> ChunkMessage:
-        return cls(
-            chunk.actions, chunk.t0_ns, chunk.dt_ns, chunk.instruction_id, chunk.seq % SEQUENCE_MODULUS
-        )
+        return cls(chunk.actions, chunk.t0_ns, chunk.dt_ns, chunk.instruction_id, chunk.seq % SEQUENCE_MODULUS)
 
     def chunk(self, bundle: str) -> ActionChunk:
         """The chunk, of the bundle that the policy named in its HELLO."""
@@ -208,9 +206,7 @@ def _hello(payload: bytes, seq: int) -> Hello:
         raise LinkError(f"HELLO has {len(payload)} bytes, not {_HELLO.size}")
     bundle, key, passed, padding, error = _HELLO.unpack(payload)
     if passed > 1 or padding != bytes(3):
-        raise LinkError(
-            f"HELLO: golden passed is {passed} with padding {padding!r}; must be 0 or 1, and zeros"
-        )
+        raise LinkError(f"HELLO: golden passed is {passed} with padding {padding!r}; must be 0 or 1, and zeros")
     return Hello(bundle.hex(), key.hex(), passed == 1, error)
 
 
@@ -231,9 +227,7 @@ def _health(payload: bytes, seq: int) -> Health:
     sent_ns, *stages, count = _HEALTH.unpack_from(payload)
     if len(payload) != _HEALTH.size + count * _CAMERA.size:
         raise LinkError(f"HEALTH says {count} cameras but has {len(payload)} bytes")
-    return Health(
-        sent_ns, StageTimes(*stages), tuple(map(_camera, _CAMERA.iter_unpack(payload[_HEALTH.size :])))
-    )
+    return Health(sent_ns, StageTimes(*stages), tuple(map(_camera, _CAMERA.iter_unpack(payload[_HEALTH.size :]))))
 
 
 def _camera(fields: tuple[int, ...]) -> CameraHealth:

@@ -227,6 +227,7 @@ def test_time_to_live_of_an_instruction_holds_and_stays_armed() -> None:
 def test_disarming_is_a_controlled_stop_then_zeros_then_silence(moving: GuardRig) -> None:
     moving.guard.disarm()
     assert moving.guard.state is State.STOPPING
+    assert moving.guard.publishing
     results = moving.run(STOP_S + 2.5, FORWARD)
     commands = np.array([r.command.values for r in results if r.command is not None])
     moving_ticks = int(np.count_nonzero(commands.any(axis=1)))
@@ -234,6 +235,7 @@ def test_disarming_is_a_controlled_stop_then_zeros_then_silence(moving: GuardRig
     assert len(commands) - moving_ticks == 201
     assert moving.guard.state is State.DISARMED
     assert results[-1].command is None
+    assert not moving.guard.publishing
     stopping = [r for r in results if r.state is State.STOPPING]
     assert {r.verdict.reason for r in stopping} == {"stopping"}
 
