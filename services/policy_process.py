@@ -20,7 +20,7 @@ from jetvla.runtime.link.protocol import Hello
 from jetvla.runtime.policy.actor import Actor
 from jetvla.runtime.policy.golden import GoldenResult, run_golden
 from jetvla.runtime.policy.heartbeat import Heartbeat, Sender
-from jetvla.runtime.policy.loop import PolicyLoop, Turn
+from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
 from jetvla.runtime.policy.sight import Sight, open_sight
 
@@ -114,14 +114,16 @@ class PolicyProcess:
 
     def _loop(self, sight: Sight, actor: Actor, sender: Sender) -> PolicyLoop:
         rate_hz = self._config.policy.rate_hz
+        replan_s = self._model.bundle.manifest.replan_s
         return PolicyLoop(
             sight,
             self.instruction,
             actor,
             sender,
             self._clock,
-            None if rate_hz == "auto" else rate_hz,
-            self._observers,
+            rate_hz=None if rate_hz == "auto" else rate_hz,
+            patience_s=max(PATIENCE_S, replan_s),
+            observers=self._observers,
         )
 
     def _hello(self) -> Hello:

@@ -9,15 +9,17 @@ from typing import Protocol
 
 import numpy as np
 
-from jetvla.runtime.clock import NS_PER_S, Clock
+from jetvla.runtime.clock import NS_PER_S, Clock, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Frame, Instruction, Observation
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Idle, IdleReason, StageTimes
 from jetvla.runtime.policy.actor import Acted
 from jetvla.runtime.policy.heartbeat import Sender
 from jetvla.runtime.policy.sight import Blind, Sight
 
-# The longest wait for a frame; also the longest time without an IDLE while there is none.
+# The longest wait for a frame; also the longest time without a word on the link while there is none.
 WAIT_S = 0.1
+# How long cameras may be blind before the policy says so, which makes the guard drop the actions it still has.
+PATIENCE_S = 0.2
 
 
 class Acts(Protocol):
@@ -31,8 +33,8 @@ class Turn:
     """One turn of the loop, for those who watch it.
 
     Attributes:
-        chunk: what was sent; None when idle.
-        idle: why there was no chunk; None when there was one.
+        chunk: what was sent; None if there was nothing to answer.
+        idle: why there are no chunks; None when there are, or when the next frame is only a little late.
         stages: of the newest step.
         started_ns: when the turn's observation was there.
         sent_ns: when its last message was handed to the link.
@@ -48,8 +50,8 @@ class Turn:
 class PolicyLoop:
     """Answers each new frame with a chunk, at most ``rate_hz`` times a second.
 
-    Every turn sends a CHUNK or an IDLE, and then HEALTH. Chunks are sent as the engine gave them, NaN
-    included, because the guard alone judges; ``counts`` has how many were not finite.
+    Every turn sends a CHUNK, or an IDLE if there is reason to, and always HEALTH. Chunks are sent as the engine gave
+    them, NaN included, because the guard alone judges; ``counts`` has how many were not finite.
 
     Args:
         sight: the cameras.
@@ -57,6 +59,7 @@ class PolicyLoop:
         actor: answers observations.
         sender: takes the messages.
         rate_hz: None answers every frame of the first camera.
+        patience_s: time without a frame before IDLE is sent.
         observers: called after every turn.
     """
 
@@ -68,13 +71,16 @@ class PolicyLoop:
         sender: Sender,
         clock: Clock,
         rate_hz: float | None = None,
+        patience_s: float = PATIENCE_S,
         observers: Iterable[Callable[[Turn], None]] = (),
     ) -> None:
         self._sight, self._instruction, self._actor, self._sender = sight, instruction, actor, sender
         self._clock = clock
         self._period_ns = 0 if rate_hz is None else round(NS_PER_S / rate_hz)
         self._observers = tuple(observers)
+        self._patience_ns = seconds_to_ns(patience_s)
         self._next_ns = clock.now_ns()
+        self._blind_since_ns = self._next_ns - self._patience_ns
         self._stages, self._sent_ns = StageTimes(), 0
         self.counts: Counter[str] = Counter()
 
@@ -92,7 +98,7 @@ class PolicyLoop:
         """Observe, act, send, notify."""
         observed = self._observe()
         started_ns = self._clock.now_ns()
-        chunk = None if isinstance(observed, Idle) else self._act(observed)
+        chunk = self._act(observed) if isinstance(observed, Observation) else None
         idle = observed if isinstance(observed, Idle) else None
         if idle is not None:
             self._sender.send(idle)
@@ -101,19 +107,22 @@ class PolicyLoop:
         for observer in self._observers:
             observer(turn)
 
-    def _observe(self) -> Observation | Idle:
+    def _observe(self) -> Observation | Idle | None:
         self._clock.sleep_until_ns(self._next_ns)
+        frames: tuple[Frame, ...] = ()
+        why = ""
         try:
-            frames: tuple[Frame, ...] = self._sight.look(WAIT_S)
+            frames = self._sight.look(WAIT_S)
+            self._blind_since_ns = self._clock.now_ns()
         except Blind as blind:
             self.counts["blind"] += 1
-            frames, why = (), str(blind)
+            why = str(blind)
         instruction = self._instruction()
+        if not frames and self._clock.now_ns() - self._blind_since_ns >= self._patience_ns:
+            return Idle(IdleReason.NO_CAMERA, why)
         if instruction is None:
             return Idle(IdleReason.NO_INSTRUCTION)
-        if not frames:
-            return Idle(IdleReason.NO_CAMERA, why)
-        return Observation(frames, None, instruction)
+        return Observation(frames, None, instruction) if frames else None
 
     def _act(self, observation: Observation) -> ActionChunk:
         # Late by more than a period, the schedule starts anew: no burst to catch up.

@@ -67,6 +67,15 @@ def test_a_step_and_back(step_s: float) -> None:
         assert machine.stamps.to_monotonic(machine.wall_ns()) == taken
 
 
+def test_each_step_keeps_the_offset_of_just_before() -> None:
+    machine = Machine()
+    for _ in range(3):
+        under_way, taken = machine.wall_ns(), machine.clock.now_ns()
+        machine.clock.advance(0.03)
+        machine.step(HOUR)
+        assert machine.stamps.to_monotonic(under_way) == taken
+
+
 def test_many_small_slews_do_not_push_out_the_offset_of_before_a_step() -> None:
     machine = Machine()
     machine.step(HOUR)

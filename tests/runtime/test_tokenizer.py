@@ -49,6 +49,10 @@ def test_a_sentence_that_just_fits_is_not_cut(file: Path) -> None:
     assert Tokenizer(file, max_tokens=7, pad_id=PAD).encode("pick up the red block").cut == 0
 
 
+def test_the_padding_is_the_bundles(file: Path) -> None:
+    assert Tokenizer(file, max_tokens=4, pad_id=7).encode("red").input_ids.tolist() == [[CLS, RED, SEP, 7]]
+
+
 def test_no_words_at_all(file: Path) -> None:
     assert Tokenizer(file, max_tokens=4, pad_id=PAD).encode("").input_ids.tolist() == [[CLS, SEP, PAD, PAD]]
 

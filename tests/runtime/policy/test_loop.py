@@ -82,7 +82,7 @@ def loop(
 ) -> tuple[PolicyLoop, Recorder]:
     recorder = Recorder(clock)
     actor = actor or SlowActor(clock)
-    return PolicyLoop(sight, instruction, actor, recorder, clock, rate_hz, observers), recorder
+    return PolicyLoop(sight, instruction, actor, recorder, clock, rate_hz, observers=observers), recorder
 
 
 def test_every_new_frame_is_answered_at_its_capture_time() -> None:
@@ -175,6 +175,35 @@ def test_a_missing_camera_is_reported_and_waited_for_with_a_word_every_100_ms() 
 class Missing:
     def __call__(self) -> ScriptedCamera:
         raise CameraError("no such device")
+
+
+def test_a_frame_that_is_a_little_late_does_not_stop_the_robot() -> None:
+    clock = FakeClock()
+    policy, recorder = loop(clock, film(clock, fps=6.0))
+    for _ in range(30):
+        policy.turn()
+    assert len(recorder.of(ChunkMessage)) > 10
+    assert not recorder.of(Idle)
+    assert max(b - a for a, b in pairwise(t for t, _ in recorder.sent)) <= 100_000_000
+
+
+def test_a_camera_that_stops_is_told_after_200_ms() -> None:
+    clock = FakeClock()
+    policy, recorder = loop(clock, film(clock, count=3))
+    last_ns = 0
+    while not recorder.of(Idle):
+        policy.turn()
+        last_ns = clock.now_ns() if recorder.of(ChunkMessage)[2:] and not last_ns else last_ns
+    assert recorder.of(Idle)[0].reason is IdleReason.NO_CAMERA
+    assert 180_000_000 <= clock.now_ns() - last_ns <= 300_000_000
+
+
+def test_without_camera_and_instruction_it_is_the_camera_that_is_told() -> None:
+    clock = FakeClock()
+    sight = Sight([CameraSlot("front", Missing(), clock)], clock)
+    policy, recorder = loop(clock, sight, lambda: None)
+    policy.turn()
+    assert recorder.of(Idle)[0].text == "no such device"
 
 
 def test_old_frames_give_idle_and_are_counted() -> None:

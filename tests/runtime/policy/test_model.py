@@ -156,6 +156,19 @@ def test_an_engine_that_gives_nan_fails(make_bundle: MakeBundle, monkeypatch: py
     assert not result.passed
 
 
+def test_the_worst_sample_counts_wherever_it_is(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = opened(make_bundle())
+    right = model._step.infer
+    calls: list[int] = []
+
+    def first_is_wrong(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"actions": right(inputs)["actions"] + np.float32(0.5 if len(calls) == 1 else 0.0)}
+
+    monkeypatch.setattr(model._step, "infer", first_is_wrong)
+    assert run_golden(model).error == pytest.approx(0.5, rel=1e-5)
+
+
 def _without(name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         arrays = dict(np.load(folder / "golden.npz"))
