@@ -42,9 +42,7 @@ class Machine:
     def here(cls, root: Path = Path("/")) -> Machine:
         """Read this machine's files; a GPU's name and compute capability are its backend's to fill in."""
         return cls(
-            cuda=_match(
-                root / "usr/local/cuda/version.json", r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([^"]+)"'
-            ),
+            cuda=_match(root / "usr/local/cuda/version.json", r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([^"]+)"'),
             driver=_match(root / "sys/module/nvidia/version", r"(\S+)"),
             jetpack=_match(root / "etc/nv_tegra_release", r"# (R\d+ \(release\), REVISION: [\d.]+)"),
             cpu=_instruction_set(root / "proc/cpuinfo"),

@@ -75,9 +75,7 @@ def _opencv(filter_name: str) -> _Scale:
     try:
         import cv2
     except ImportError:
-        raise MissingDependency(
-            "OpenCV", "this bundle's resize", "pip install opencv-python-headless"
-        ) from None
+        raise MissingDependency("OpenCV", "this bundle's resize", "pip install opencv-python-headless") from None
     interpolation: int = getattr(cv2, filter_name)
 
     def scale(source: Image, target: Image) -> None:

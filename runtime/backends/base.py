@@ -92,9 +92,7 @@ class Backend(Protocol):
         """
 
 
-def check_interface(
-    path: Path, kind: str, expected: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]
-) -> None:
+def check_interface(path: Path, kind: str, expected: Mapping[str, TensorSpec], found: Mapping[str, TensorSpec]) -> None:
     """Hold a loaded graph's inputs or outputs (``kind``) against the manifest's.
 
     Raises:

@@ -34,9 +34,7 @@ def _library() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependency(
-            "ONNX Runtime", "the onnxruntime backend", "pip install onnxruntime"
-        ) from error
+        raise MissingDependency("ONNX Runtime", "the onnxruntime backend", "pip install onnxruntime") from error
     return onnxruntime
 
 

@@ -40,7 +40,5 @@ class Camera(Protocol):
 class ImageTopics(Protocol):
     """A ROS node that can subscribe to images."""
 
-    def subscribe_images(
-        self, topic: str, compressed: bool, receive: Callable[[Any], None]
-    ) -> Callable[[], None]:
+    def subscribe_images(self, topic: str, compressed: bool, receive: Callable[[Any], None]) -> Callable[[], None]:
         """Call ``receive`` with every message; returns what ends the subscription."""

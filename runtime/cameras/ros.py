@@ -40,9 +40,7 @@ class RosCamera:
     A message with an unusable stamp is dropped; the time-out says how many were, and why.
     """
 
-    def __init__(
-        self, name: str, config: Config, clock: Clock, topics: ImageTopics, stamps: StampConverter
-    ) -> None:
+    def __init__(self, name: str, config: Config, clock: Clock, topics: ImageTopics, stamps: StampConverter) -> None:
         self.name = name
         self._config, self._clock, self._stamps = config, clock, stamps
         self._decode = decode_compressed if config.compressed else decode_raw
@@ -85,9 +83,7 @@ class RosCamera:
 def decode_raw(message: Any) -> NDArray[np.uint8]:
     """Pixels of a sensor_msgs/Image as uint8 [H, W, 3] RGB; ValueError names what is wrong with it."""
     if message.encoding not in ENCODINGS:
-        raise ValueError(
-            f"encoding {message.encoding!r} is not supported; publish one of {', '.join(ENCODINGS)}"
-        )
+        raise ValueError(f"encoding {message.encoding!r} is not supported; publish one of {', '.join(ENCODINGS)}")
     channels, conversion = ENCODINGS[message.encoding]
     height, width, step = message.height, message.width, message.step
     if step < width * channels or len(message.data) < height * step or not height * width:
@@ -107,9 +103,7 @@ def decode_compressed(message: Any) -> NDArray[np.uint8]:
     data = np.frombuffer(memoryview(message.data), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if image is None:
-        raise ValueError(
-            f"{len(data)} bytes of format {message.format!r} cannot be decoded; publish JPEG or PNG"
-        )
+        raise ValueError(f"{len(data)} bytes of format {message.format!r} cannot be decoded; publish JPEG or PNG")
     return _convert(image, "COLOR_BGR2RGB")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # The kernel stamps buffers with CLOCK_MONOTONIC; a driver that does otherwise gives an age outside this.
 _MAX_AGE_NS = NS_PER_S
 _NS_PER_MS = 1_000_000
+_CLOSE_S = 1.0
 
 
 def open_camera(name: str, config: Config, clock: Clock, _: ImageTopics | None) -> V4l2Camera:
@@ -33,8 +35,9 @@ def _open_device(config: Config) -> Any:
         import cv2
     except ImportError as error:
         raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless") from error
-    device = cv2.VideoCapture(config.device, cv2.CAP_V4L2)
-    if not device.isOpened():
+    # OpenCV writes a line for each try at a device that is not there, and it is tried every second.
+    device = cv2.VideoCapture(config.device, cv2.CAP_V4L2) if Path(config.device).exists() else None
+    if device is None or not device.isOpened():
         raise CameraError(
             f"{config.device} cannot be opened: check that it is there (ls /dev/video*), that no other "
             "program uses it, and that this user is in the group 'video'"
@@ -84,8 +87,10 @@ class V4l2Camera:
 
     def close(self) -> None:
         self._closing.set()
-        self._thread.join()
-        self._device.release()
+        self._thread.join(_CLOSE_S)
+        # A device that gives nothing keeps its reader for 10 s, and must not be pulled away under it.
+        if not self._thread.is_alive():
+            self._device.release()
 
     def _drain(self) -> None:
         seq = 0

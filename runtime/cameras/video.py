@@ -39,9 +39,7 @@ def play(path: Path) -> Iterator[Picture]:
             stream = container.streams.video[0]
             # PyAV types it as always there, and it is not for a codec that it does not know.
             if getattr(stream, "codec_context", None) is None:
-                raise CameraError(
-                    f"{path} is of a codec that this PyAV cannot decode; convert it with ffmpeg"
-                )
+                raise CameraError(f"{path} is of a codec that this PyAV cannot decode; convert it with ffmpeg")
             # The other cores are the engine's.
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):

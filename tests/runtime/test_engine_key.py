@@ -31,9 +31,7 @@ def test_a_digest_is_32_bytes_and_the_same_every_time() -> None:
 
 
 def test_every_field_counts() -> None:
-    others = [
-        replace(KEY, **{f.name: "other"}) for f in fields(EngineKey) if f.name not in ("machine", "options")
-    ]
+    others = [replace(KEY, **{f.name: "other"}) for f in fields(EngineKey) if f.name not in ("machine", "options")]
     others += [replace(KEY, machine=replace(KEY.machine, **{f.name: "other"})) for f in fields(Machine)]
     others += [replace(KEY, options=()), replace(KEY, options=(("threads", "2"),))]
     digests = {key.digest() for key in (KEY, *others)}

@@ -79,9 +79,7 @@ def test_crop_cuts_the_centre_before_it_scales(method: ResizeMethod) -> None:
 
 
 @given(*[st.integers(1, 300)] * 4, st.sampled_from(FITS))
-def test_placement_stays_inside_and_keeps_the_aspect_ratio(
-    h: int, w: int, th: int, tw: int, fit: Fit
-) -> None:
+def test_placement_stays_inside_and_keeps_the_aspect_ratio(h: int, w: int, th: int, tw: int, fit: Fit) -> None:
     taken, filled = placement((h, w), (th, tw), fit)
     for window, (height, width) in ((taken, (h, w)), (filled, (th, tw))):
         assert 0 <= window.top <= (height - window.height + 1) // 2

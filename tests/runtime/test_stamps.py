@@ -103,9 +103,7 @@ def test_an_impossible_age_is_refused(age_s: float) -> None:
         machine.stamps.to_monotonic(machine.wall_ns() - seconds_to_ns(age_s))
 
 
-@pytest.mark.parametrize(
-    ("stamp_ns", "what"), [(0, "zero"), (1, "of simulated time"), (9 * 10**15, "of simulated")]
-)
+@pytest.mark.parametrize(("stamp_ns", "what"), [(0, "zero"), (1, "of simulated time"), (9 * 10**15, "of simulated")])
 def test_stamps_that_are_no_wall_time_are_named(stamp_ns: int, what: str) -> None:
     with pytest.raises(StampError, match=rf"stamp is {what}.*'stamp: arrival'"):
         Machine().stamps.to_monotonic(stamp_ns)

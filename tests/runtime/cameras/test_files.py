@@ -95,9 +95,7 @@ def test_a_broken_video_is_named(tmp_path: Path, keep: int) -> None:
         video(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"), [("v.mp4", "mpeg4"), ("v.avi", "libx264"), ("v.mp4", "libsvtav1")]
-)
+@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "mpeg4"), ("v.avi", "libx264"), ("v.mp4", "libsvtav1")])
 def test_whatever_is_damaged_the_error_names_the_file(tmp_path: Path, name: str, codec: str) -> None:
     if codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV cannot encode {codec}")

@@ -19,10 +19,7 @@ def noise() -> NDArray[np.uint8]:
 def checked(images: list[NDArray[np.uint8]], times: list[int] | None = None) -> list[FrameHealth]:
     monitor = HealthMonitor()
     times = times or list(range(len(images)))
-    return [
-        monitor.check(Frame("front", i.copy(), s, t))
-        for s, (i, t) in enumerate(zip(images, times, strict=True))
-    ]
+    return [monitor.check(Frame("front", i.copy(), s, t)) for s, (i, t) in enumerate(zip(images, times, strict=True))]
 
 
 def test_a_live_camera_is_healthy() -> None:

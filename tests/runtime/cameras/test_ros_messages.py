@@ -37,9 +37,7 @@ class Topics:
     def __init__(self) -> None:
         self.receive: dict[str, Callable[[Any], None]] = {}
 
-    def subscribe_images(
-        self, topic: str, compressed: bool, receive: Callable[[Any], None]
-    ) -> Callable[[], None]:
+    def subscribe_images(self, topic: str, compressed: bool, receive: Callable[[Any], None]) -> Callable[[], None]:
         self.receive[topic] = receive
         return lambda: self.receive.__delitem__(topic)
 
@@ -54,17 +52,13 @@ def message(clock: FakeClock, encoding: str = "rgb8", padding: int = 0) -> Simpl
     pixels = PIXELS[encoding]
     rows = pixels.reshape(6, -1)
     data = np.concatenate([rows, np.full((6, padding), 255, np.uint8)], axis=1)
-    return stamped(
-        clock, height=6, width=8, encoding=encoding, step=data.shape[1], data=array("B", data.tobytes())
-    )
+    return stamped(clock, height=6, width=8, encoding=encoding, step=data.shape[1], data=array("B", data.tobytes()))
 
 
 def opened(clock: FakeClock, stamp: str = "header", compressed: bool = False) -> tuple[RosCamera, Topics]:
     topics = Topics()
     config = Config(kind="ros", topic="/image", stamp=stamp, compressed=compressed)
-    return RosCamera(
-        "front", config, clock, topics, StampConverter(clock, lambda: clock.now_ns() + EPOCH)
-    ), topics
+    return RosCamera("front", config, clock, topics, StampConverter(clock, lambda: clock.now_ns() + EPOCH)), topics
 
 
 @pytest.mark.parametrize("padding", [0, 5])
@@ -116,9 +110,7 @@ def test_other_encodings_are_named_with_those_that_are_read() -> None:
     sent = message(clock)
     sent.encoding = "16UC1"
     topics.receive["/image"](sent)
-    with pytest.raises(
-        CameraError, match=r"\(/image\): encoding '16UC1' is not supported; publish one of rgb8, bgr8"
-    ):
+    with pytest.raises(CameraError, match=r"\(/image\): encoding '16UC1' is not supported; publish one of rgb8, bgr8"):
         camera.read(0.0)
 
 
@@ -138,9 +130,7 @@ def test_dropped_stamps_are_counted_and_explained() -> None:
         sent = message(clock)
         sent.header.stamp = SimpleNamespace(sec=0, nanosec=0)
         topics.receive["/image"](sent)
-    with pytest.raises(
-        CameraTimeout, match="3 dropped, the last because the header stamp is zero; set 'stamp: arr"
-    ):
+    with pytest.raises(CameraTimeout, match="3 dropped, the last because the header stamp is zero; set 'stamp: arr"):
         camera.read(0.0)
 
 

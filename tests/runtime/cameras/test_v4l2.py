@@ -120,15 +120,28 @@ def test_a_pulled_cable_is_an_error_after_the_last_frame() -> None:
     camera.close()
 
 
-def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_not_there_or_no_camera_is_named(tmp_path: Path, there: bool) -> None:
+    if there:
+        (tmp_path / "video9").touch()
     config = Config(kind="v4l2", device=str(tmp_path / "video9"))
     with pytest.raises(CameraError, match=r"video9 cannot be opened: check that it is there"):
         open_camera("front", config, FakeClock())
 
 
-def test_another_size_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_size_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     device = Device((1280, 720))
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
+    (tmp_path / "video0").touch()
     with pytest.raises(CameraError, match=r"gives \[1280, 720\] and not the size \[640, 480\]"):
-        open_camera("front", Config(kind="v4l2"), FakeClock())
+        open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video0")), FakeClock())
     assert device.released
+
+
+def test_a_device_that_hangs_is_let_go_of_and_not_pulled_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetvla.runtime.cameras.v4l2._CLOSE_S", 0.01)
+    camera, device = opened(FakeClock(2_000_000_000))
+    camera.close()
+    assert not device.released
+    device.stamps.put(None)
+    camera._thread.join(5)
