@@ -59,7 +59,8 @@ class Guard:
     # What comes in
 
     def on_hello(self, hello: Hello) -> None:
-        """A policy has connected."""
+        """A policy has connected; whatever was armed was armed for another one."""
+        self.stop("another policy has connected")
         self._watch.hello(hello, self._clock.now_ns())
         self._source.forget()
         if self.state is State.BOOT:
@@ -75,16 +76,19 @@ class Guard:
     def on_health(self, health: Health) -> None:
         """A health report has come."""
         self._watch.health(health, self._clock.now_ns())
+        self._observe()
 
     def on_idle(self, idle: Idle) -> None:
         """The policy sends no actions: come to rest. That it has no instruction is no fault."""
         self._watch.idle(idle, self._clock.now_ns())
         self._source.clear()
+        self._observe()
 
     def on_link_lost(self, reason: str) -> None:
         """The policy's socket is closed."""
         self._watch.lost(reason)
         self._source.clear()
+        self._observe()
 
     def on_instruction(self, instruction: Instruction | None) -> None:
         """The sentence in force; None withdraws it. Never arms."""
@@ -93,15 +97,20 @@ class Guard:
     def on_estop(self, pressed: bool) -> None:
         """State of the emergency stop; releasing it neither resets nor arms."""
         self._watch.set_estop(pressed)
-        self._reactions.observe(self._watch.faults(self._clock.now_ns()))
+        self._observe()
 
     def on_peers(self, ok: bool, reason: str = "") -> None:
         """Whether the command topic has the right subscriber and no other publisher."""
         self._watch.peers(ok, reason)
+        self._observe()
 
     def on_feedback(self, values: Vector) -> None:
         """Measured positions float64 [D], NaN where there is no measurement."""
         self._motion.measured(values)
+
+    def _observe(self) -> None:
+        """Also between ticks, or a fault that is gone by the next tick would go unnoticed."""
+        self._reactions.observe(self._watch.faults(self._clock.now_ns()))
 
     # What an operator asks for
 
@@ -176,7 +185,7 @@ class Guard:
         """Decide what the robot is told now."""
         now_ns = self._clock.now_ns()
         dt_s = self._elapsed(now_ns)
-        self._reactions.observe(self._watch.faults(now_ns))
+        self._observe()
         request, findings = self._source.request(now_ns)
         self._reactions.report(findings)
         target, clipped = self._target(request)

@@ -9,6 +9,7 @@ import numpy as np
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.clock import FakeClock, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Instruction
+from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.axes import Vector
 from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.guard.core import Guard
@@ -123,8 +124,10 @@ class GuardRig:
         return [e for r in self.results for e in r.events]
 
     def faults(self) -> list[str]:
-        """Names of the faults that began, in order."""
-        return [e.fault for e in self.events if e.kind == "fault"]
+        """Names of the faults that began since it was last armed, in order."""
+        events = self.events
+        armed = [i for i, e in enumerate(events) if e.kind == "state" and e.state is State.ARMED]
+        return [e.fault for e in events[max(armed, default=0) :] if e.kind == "fault"]
 
     def commands(self) -> Vector:
         """float64 [n, D]: everything published so far."""

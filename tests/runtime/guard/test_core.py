@@ -263,8 +263,6 @@ def test_disarming_when_not_armed_does_nothing() -> None:
 
 STOPPING_FAULTS: dict[str, Callable[[GuardRig], object]] = {
     "link_lost": lambda rig: rig.guard.on_link_lost("the policy closed the link"),
-    "wrong_bundle": lambda rig: rig.hello(bundle="00" * 32),
-    "golden": lambda rig: rig.hello(golden_passed=False),
     "stale_frame": lambda rig: rig.health(age_s=0.5),
     "frozen_frame": lambda rig: rig.health(frozen=True),
     "dark_frame": lambda rig: rig.health(dark=True),
@@ -290,6 +288,24 @@ def test_a_fault_stops_the_robot_and_disarms(rig: GuardRig, fault: str) -> None:
     assert not rig.commands()[-1].any()
     rig.run(2.5, FORWARD)
     assert rig.guard.state is State.DISARMED
+
+
+@pytest.mark.parametrize("bundle", ["ab" * 32, "00" * 32])
+def test_another_policy_stops_what_was_armed_for_the_first(moving: GuardRig, bundle: str) -> None:
+    moving.hello(bundle)
+    moving.health()
+    assert moving.guard.state is State.STOPPING
+    assert moving.step().events[0].reason == "another policy has connected"
+    moving.run(STOP_S, FORWARD)
+    assert not moving.commands()[-1].any()
+
+
+def test_a_fault_between_two_ticks_is_noticed(moving: GuardRig) -> None:
+    moving.health(frozen=True)
+    moving.health()
+    result = moving.step()
+    assert result.state is State.STOPPING
+    assert [e.kind for e in result.events] == ["fault", "state", "cleared"]
 
 
 def slow_policy() -> GuardRig:

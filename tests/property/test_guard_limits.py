@@ -1,0 +1,285 @@
+"""Whatever the policy sends and whenever ticks come: what is published stays within the limits.
+
+The judge here is numpy on the published commands and their times; it shares no code with the guard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from jetvla.runtime.action_spec import ActionDimension, ActionSpec
+from jetvla.runtime.guard.arming import State
+from jetvla.runtime.guard.chunk import ChunkTiming
+from jetvla.runtime.guard.rig import GuardRig
+from jetvla.runtime.link.protocol import IdleReason
+
+Array = NDArray[np.float64]
+
+PERIOD_S = 0.01
+V, UP, DOWN, JERK = 0.25, 0.5, 1.0, 10.0
+W, W_UP, W_DOWN, W_JERK = 0.5, 1.0, 2.0, 20.0
+ROUNDING = 1e-6
+
+RULES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def dimension(name: str, quantity: str, unit: str, semantics: str, **more: object) -> ActionDimension:
+    return ActionDimension.model_validate(
+        {"name": name, "quantity": quantity, "unit": unit, "semantics": semantics, **more}
+    )
+
+
+TWIST = ActionSpec(
+    dimensions=(
+        *(dimension(n, "linear", "m/s", "velocity", frame="base") for n in "xyz"),
+        *(dimension(n, "angular", "rad/s", "velocity", frame="base") for n in ("roll", "pitch", "yaw")),
+    ),
+    rotation="rotation_vector",
+)
+DELTAS = ActionSpec(
+    dimensions=(
+        *(dimension(n, "linear", "m", "delta", frame="base") for n in "xyz"),
+        *(dimension(n, "angular", "rad", "delta", frame="base") for n in ("roll", "pitch", "yaw")),
+        dimension("gripper", "gripper", "1", "absolute"),
+    ),
+    rotation="roll_pitch_yaw",
+)
+JOINTS = ActionSpec(
+    dimensions=tuple(dimension(f"j{i}", "joint", "rad", "absolute", range=(-1.0, 1.0)) for i in range(4))
+)
+
+single = st.floats(width=32)
+sensible = st.floats(-0.375, 0.375, width=32)
+extreme = st.sampled_from([0.0, -0.0, 0.25, -0.25, 1e-45, -1e-45, 3.4e38, -3.4e38, math.nan, math.inf, -math.inf])
+time_step = st.one_of(
+    st.just(PERIOD_S),
+    st.floats(0.005, 0.02),
+    st.floats(1e-6, 0.03),
+    st.sampled_from([0.0, -0.01, 1e-9, 0.0300001, 0.05, 1.0]),
+)
+
+
+def action(spec: ActionSpec) -> st.SearchStrategy[list[float]]:
+    number = st.one_of(sensible, sensible, sensible, extreme, single)
+    return st.lists(number, min_size=len(spec), max_size=len(spec))
+
+
+Step = tuple[str, object]
+
+
+def steps(spec: ActionSpec) -> st.SearchStrategy[list[Step]]:
+    """What happens, mostly chunks and ticks."""
+    chunk = st.tuples(st.just("chunk"), action(spec))
+    ticks = st.tuples(st.just("ticks"), st.lists(time_step, min_size=1, max_size=30))
+    smooth = st.tuples(st.just("ticks"), st.integers(1, 40).map(lambda n: [PERIOD_S] * n))
+    other = st.tuples(
+        st.sampled_from(["idle", "say", "silence", "disarm", "estop", "reset", "arm", "link", "camera", "wrong"]),
+        st.none(),
+    )
+    return st.lists(st.one_of(chunk, chunk, chunk, ticks, smooth, smooth, other), min_size=5, max_size=40)
+
+
+def other_step(rig: GuardRig, name: str) -> None:
+    actions: dict[str, Callable[[], object]] = {
+        "idle": rig.idle,
+        "say": lambda: rig.say(f"words {rig.clock.now_ns()}"),
+        "silence": lambda: rig.guard.on_instruction(None),
+        "disarm": rig.guard.disarm,
+        "estop": lambda: (rig.guard.on_estop(True), rig.guard.on_estop(False)),
+        "reset": rig.guard.reset,
+        "arm": lambda: (rig.ready(), rig.guard.arm()),
+        "link": lambda: rig.guard.on_link_lost("gone"),
+        "camera": lambda: rig.idle(IdleReason.NO_CAMERA),
+        "wrong": lambda: rig.chunk(np.zeros((1, 2))),
+    }
+    actions[name]()
+
+
+def play(rig: GuardRig, sequence: list[Step]) -> None:
+    for name, argument in sequence:
+        if isinstance(argument, list) and name == "chunk":
+            rig.health()
+            rig.chunk(argument)
+        elif isinstance(argument, list):
+            for k, dt_s in enumerate(argument):
+                if k % 10 == 0:
+                    rig.health()
+                rig.step(dt_s)
+        else:
+            other_step(rig, name)
+
+
+def published(rig: GuardRig) -> list[tuple[Array, Array]]:
+    """Runs of commands without a gap: effective times [n] and values [n, D], from the rest before the first."""
+    runs: list[tuple[list[float], list[Array]]] = []
+    now, gap, last_ns = 0.0, True, None
+    for result in rig.results:
+        if result.command is None:
+            gap = True
+            continue
+        real = 0.0 if last_ns is None else (result.command.t_ns - last_ns) / 1e9
+        last_ns = result.command.t_ns
+        # A stall counts as three periods: stricter than the time that has really passed.
+        now += min(max(real, 0.0), 3 * PERIOD_S)
+        if gap:
+            runs.append(([], []))
+            gap = False
+        runs[-1][0].append(now)
+        runs[-1][1].append(result.command.values)
+    return [(np.array(t), np.array(v)) for t, v in runs]
+
+
+def judge_rates(t: Array, v: Array, limits: tuple[float, float, float, float]) -> None:
+    """Velocity vectors v [n, k] at times t [n], from rest: speed, gain of speed, change, change of change."""
+    speed_limit, up, down, jerk = limits
+    assert np.isfinite(v).all()
+    speed = np.linalg.norm(v, axis=1)
+    assert (speed <= speed_limit * (1 + ROUNDING)).all()
+    dt = np.diff(t)
+    still = dt == 0
+    assert (v[1:][still] == v[:-1][still]).all()
+    keep = np.concatenate([[True], ~still])
+    t, v, speed = t[keep], v[keep], speed[keep]
+    dt = np.diff(t)
+    # Numbers of about 0.5 carry 1e-16 of rounding, which differences over a microsecond make visible.
+    noise = 1e-14 / np.minimum(dt, PERIOD_S)
+    a = np.diff(v, axis=0) / dt[:, None]
+    assert (np.diff(speed) / dt <= up * (1 + ROUNDING) + noise).all()
+    assert (np.linalg.norm(a, axis=1) <= down * (1 + ROUNDING) + noise).all()
+    span = (dt[1:] + dt[:-1]) / 2
+    j = np.linalg.norm(np.diff(a, axis=0), axis=1) / span
+    noise = 1e-13 / np.minimum(dt[1:], dt[:-1]) ** 2
+    assert (j <= jerk * (1 + ROUNDING) + noise).all()
+
+
+def judge_twist(rig: GuardRig) -> None:
+    for t, values in published(rig):
+        judge_rates(t, values[:, :3], (V, UP, DOWN, JERK))
+        judge_rates(t, values[:, 3:6], (W, W_UP, W_DOWN, W_JERK))
+
+
+def broken_clock(rig: GuardRig) -> bool:
+    """The brake counts ticks and not time, and has no limit of jerk; it is judged elsewhere."""
+    return "broken_clock" in rig.faults()
+
+
+@RULES
+@given(steps(TWIST))
+def test_twists_stay_within_the_limits(sequence: list[Step]) -> None:
+    rig = GuardRig(TWIST)
+    rig.arm()
+    play(rig, sequence)
+    assert "violation" not in rig.faults()
+    if not broken_clock(rig):
+        judge_twist(rig)
+
+
+@RULES
+@given(steps(DELTAS))
+def test_deltas_stay_within_the_limits(sequence: list[Step]) -> None:
+    rig = GuardRig(DELTAS)
+    rig.arm()
+    play(rig, sequence)
+    assert "violation" not in rig.faults()
+    if not broken_clock(rig):
+        judge_twist(rig)
+    for _, values in published(rig):
+        assert ((values[:, 6] >= 0.0) & (values[:, 6] <= 1.0)).all()
+
+
+@RULES
+@given(steps(JOINTS), st.lists(st.floats(-0.9, 0.9), min_size=4, max_size=4))
+def test_joints_stay_within_range_velocity_and_acceleration(sequence: list[Step], start: list[float]) -> None:
+    rig = GuardRig(JOINTS, ChunkTiming(2, 0.1, 0.1))
+    rig.guard.on_feedback(np.array(start))
+    rig.arm()
+    play(rig, sequence)
+    assert "violation" not in rig.faults()
+    for t, p in published(rig):
+        assert (np.abs(p) <= 1.0 + 1e-9).all()
+        dt = np.diff(t)
+        moved = dt > 1e-5
+        assert (np.diff(p, axis=0)[dt == 0] == 0).all()
+        v = np.diff(p, axis=0)[moved] / dt[moved][:, None]
+        assert (np.abs(v) <= 0.5 * (1 + ROUNDING) + 1e-9).all()
+        if moved.all() and len(v) > 1:
+            a = np.diff(v, axis=0) / ((dt[1:] + dt[:-1]) / 2)[:, None]
+            assert (np.abs(a) <= 2.0 * (1 + ROUNDING) + 1e-13 / dt.min() ** 2).all()
+
+
+@RULES
+@given(steps(TWIST))
+def test_the_brake_of_a_broken_clock_slows_by_a_tick_s_worth(sequence: list[Step]) -> None:
+    rig = GuardRig(TWIST)
+    rig.arm()
+    play(rig, sequence)
+    for _ in range(30):
+        rig.health()
+        rig.step(0.0)
+    values = np.array([r.command.values for r in rig.results[-30:] if r.command is not None]).reshape(-1, 6)
+    change = np.linalg.norm(np.diff(values[:, :3], axis=0), axis=1)
+    assert (change <= DOWN * PERIOD_S * (1 + ROUNDING)).all()
+    if len(values):
+        assert not values[-1].any()
+
+
+FAULTS: dict[str, Callable[[GuardRig], object]] = {
+    "end of file": lambda rig: rig.guard.on_link_lost("gone"),
+    "emergency stop": lambda rig: rig.guard.on_estop(True),
+    "frozen camera": lambda rig: rig.health(frozen=True),
+    "no camera": lambda rig: rig.idle(IdleReason.NO_CAMERA),
+    "second publisher": lambda rig: rig.guard.on_peers(False, "another publisher"),
+    "wrong bundle": lambda rig: rig.hello(bundle="00" * 32),
+    "not a number": lambda rig: [rig.chunk([math.nan] * 6) for _ in range(3)],
+    "stall": lambda rig: rig.clock.advance(0.5),
+    "operator": lambda rig: rig.guard.disarm(),
+    "no instruction": lambda rig: rig.guard.on_instruction(None),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@settings(RULES, max_examples=15)
+@given(
+    actions=st.lists(st.lists(st.floats(-1, 1, width=32), min_size=6, max_size=6), min_size=1, max_size=12),
+    ticks=st.integers(1, 12),
+    after=st.lists(st.floats(-1, 1, width=32), min_size=6, max_size=6),
+)
+def test_after_any_fault_the_command_is_zero_within_half_a_second(
+    fault: str, actions: list[list[float]], ticks: int, after: list[float]
+) -> None:
+    rig = GuardRig(TWIST)
+    rig.arm()
+    for each in actions[:9]:
+        rig.health()
+        rig.chunk(each)
+        for _ in range(ticks):
+            rig.step()
+    FAULTS[fault](rig)
+    for k in range(50):
+        if k % 10 == 0:
+            rig.chunk(after)
+        rig.step()
+    last = rig.results[-1].command
+    assert last is not None
+    assert not last.values.any()
+    judge_twist(rig)
+
+
+@RULES
+@given(steps(TWIST))
+def test_only_armed_and_stopping_robots_are_told_anything(sequence: list[Step]) -> None:
+    rig = GuardRig(TWIST)
+    play(rig, sequence)
+    armed = False
+    for result in rig.results:
+        armed = armed or any(e.kind == "state" and e.state is State.ARMED for e in result.events)
+        assert armed or result.command is None
+        if result.state is State.DISARMED and result.command is None:
+            armed = False
