@@ -91,6 +91,8 @@ class PolicyLoop:
             EngineError: if a step failed.
             LinkError: if the guard is gone.
         """
+        # A word before the first step, which may be the longest of all.
+        self._send_health()
         while not stopped():
             self.turn()
 
@@ -102,10 +104,13 @@ class PolicyLoop:
         idle = observed if isinstance(observed, Idle) else None
         if idle is not None:
             self._sender.send(idle)
-        self._sender.send(Health(self._sent_ns, self._stages, self._sight.health()))
+        self._send_health()
         turn = Turn(chunk, idle, self._stages, started_ns, self._clock.now_ns())
         for observer in self._observers:
             observer(turn)
+
+    def _send_health(self) -> None:
+        self._sender.send(Health(self._sent_ns, self._stages, self._sight.health()))
 
     def _observe(self) -> Observation | Idle | None:
         self._clock.sleep_until_ns(self._next_ns)
@@ -129,7 +134,8 @@ class PolicyLoop:
         self._next_ns = max(self._next_ns, self._clock.now_ns() - self._period_ns) + self._period_ns
         chunk, self._stages = self._actor.act(observation)
         self._sender.send(ChunkMessage.of(chunk))
-        self._sent_ns = self._clock.now_ns()
+        # The time of a step is no time without a frame.
+        self._sent_ns = self._blind_since_ns = self._clock.now_ns()
         self.counts["chunks"] += 1
         self.counts["not finite"] += not np.isfinite(chunk.actions).all()
         return chunk

@@ -187,6 +187,17 @@ def test_a_frame_that_is_a_little_late_does_not_stop_the_robot() -> None:
     assert max(b - a for a, b in pairwise(t for t, _ in recorder.sent)) <= 100_000_000
 
 
+def test_a_late_frame_after_a_long_step_does_not_stop_the_robot_either() -> None:
+    clock = FakeClock()
+    frame = Frame("front", np.full((8, 8, 3), 99, np.uint8), 0, clock.now_ns())
+    policy, recorder = loop(clock, scripted(clock, frame, None, None), actor=SlowActor(clock, takes_s=0.9))
+    policy.turn()
+    policy.turn()
+    assert [type(m) for _, m in recorder.sent] == [ChunkMessage, Health, Health]
+    policy.turn()
+    assert recorder.of(Idle)
+
+
 def test_a_camera_that_stops_is_told_after_200_ms() -> None:
     clock = FakeClock()
     policy, recorder = loop(clock, film(clock, count=3))
@@ -261,6 +272,23 @@ def test_it_runs_until_it_is_stopped() -> None:
     policy, recorder = loop(clock, film(clock))
     policy.run(lambda: policy.counts["chunks"] >= 4)
     assert len(recorder.of(ChunkMessage)) == 4
+
+
+def test_there_is_a_health_to_repeat_before_the_first_step_is_done() -> None:
+    clock = FakeClock()
+    recorder = Recorder(clock)
+    beat = Heartbeat(recorder, clock)
+
+    class VerySlow(SlowActor):
+        def act(self, observation: Observation) -> Acted:
+            clock.advance(0.2)
+            beat.repeat()
+            return super().act(observation)
+
+    policy = PolicyLoop(film(clock), lambda: GO, VerySlow(clock), beat, clock)
+    policy.run(lambda: policy.counts["chunks"] >= 1)
+    kinds = [type(m) for _, m in recorder.sent]
+    assert kinds == [Health, Health, ChunkMessage, Health]
 
 
 def test_the_real_actor_resizes_and_answers(
