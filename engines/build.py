@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 LANGUAGE, STEP = "language.fp32", "step.fp32"
 TOKENIZER, EMBEDDING, GOLDEN = "tokenizer.json", "embedding.npy", "golden.npz"
 _BUILDERS = ("jetvla", "torch", "transformers", "onnx", "onnxruntime")
+_NO_INFLUENCE = 1e-6
 # Another machine sums in another order, and INT8 results differ with the instruction set: the golden tolerance is
 # this many times the error measured here, and never below the floor.
 _MARGIN = 4.0
@@ -135,7 +136,15 @@ class _Builder:
         require_parity(parity, self._observations.scale, self._names)
         worst = largest(parity, self._observations.scale)
         self._say(f"parity with PyTorch: {worst:.1e} of range over {parity.samples} {self._observations.source}")
+        if self._ignores_instructions():
+            self._say("WARNING: the instruction has no influence on this policy's actions")
         return parity
+
+    def _ignores_instructions(self) -> bool:
+        """The course's attention does at batch 1, and a policy may have learnt to."""
+        sample = self._observations.golden[0]
+        one, other = (self._policy.act(sample.image, text) for text in (sample.instruction, "do something else"))
+        return float((np.abs(one - other) / self._observations.scale).max()) < _NO_INFLUENCE
 
     def _write_text(self, embedding: NDArray[np.float32] | None) -> TextSpec:
         (self._folder / TOKENIZER).write_text(self._policy.text.json, encoding="utf-8")

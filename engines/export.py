@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from jetvla.engines.families.family import MASKED, GraphSource
+from jetvla.engines.passes import fold_transposed_weights, pack_projections
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -38,7 +39,8 @@ def export_graph(source: GraphSource) -> ModelProto:
     model: ModelProto = program.model_proto
     model.graph.name = source.name
     _forget_origin(model)
-    _fold_transposed_weights(model)
+    fold_transposed_weights(model)
+    pack_projections(model)
     _make_masks_finite(model)
     return model
 
@@ -72,32 +74,6 @@ def _forget_origin(model: ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         value.doc_string = ""
         del value.metadata_props[:]
-
-
-def _fold_transposed_weights(model: ModelProto) -> None:
-    """Replace ``Transpose(weight)`` by the transposed weight; the exporter leaves large ones."""
-    from onnx import numpy_helper
-
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    kept = []
-    for node in model.graph.node:
-        if node.op_type != "Transpose" or node.input[0] not in weights:
-            kept.append(node)
-            continue
-        order = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
-        array = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(order))
-        model.graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
-    copies = [type(node).FromString(node.SerializeToString()) for node in kept]
-    del model.graph.node[:]
-    model.graph.node.extend(copies)
-    _drop_unused_weights(model)
-
-
-def _drop_unused_weights(model: ModelProto) -> None:
-    used = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
-    unused = [tensor for tensor in model.graph.initializer if tensor.name not in used]
-    for tensor in unused:
-        model.graph.initializer.remove(tensor)
 
 
 def _make_masks_finite(model: ModelProto) -> None:

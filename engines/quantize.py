@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from jetvla.calibration.ranges import LEVELS, AbsoluteHistogram
 from jetvla.engines.graph import sort_nodes
+from jetvla.engines.passes import keep_biases_apart
 from jetvla.engines.runner import GraphRunner
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def quantize(model: ModelProto, histograms: Mapping[str, AbsoluteHistogram]) -> 
         limit = histograms[site.activation].mse_limit()
         nodes[site.node].input[0] = writer.activation(site.activation, limit / LEVELS)
         nodes[site.node].input[1] = writer.weight(site.weight, site.axis)
-    writer.finish({site.weight for site in sites})
+    products = {name for site in sites for name in nodes[site.node].output}
+    writer.finish()
+    keep_biases_apart(copy, products)
     return Quantized(copy, len(sites), len(every) - len(sites))
 
 
@@ -139,11 +142,8 @@ class _Writer:
             self._done.add(result)
         return result
 
-    def finish(self, replaced: set[str]) -> None:
-        """Remove float weights that nothing reads any more, and put the nodes in order."""
-        still = {name for node in self._graph.node for name in node.input}
-        for name in replaced - still:
-            self._graph.initializer.remove(self._weights[name])
+    def finish(self) -> None:
+        """Put the nodes in order."""
         sort_nodes(self._graph)
 
     def _constants(self, name: str, scale: Array, zero: Array) -> None:

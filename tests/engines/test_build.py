@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from onnx import ModelProto
 
 from jetvla.calibration.episodes import open_episodes
 from jetvla.engines import build as build_module
 from jetvla.engines.build import BuildOptions, build
+from jetvla.engines.export import export_graph
 from jetvla.engines.observations import Observations, random_observations, recorded_observations
 from jetvla.engines.parity import LanguageCache, compare, require_parity, step_inputs
 from jetvla.engines.policy import Policy
@@ -102,6 +105,7 @@ def test_the_manifest_reports_what_was_measured(built: Built, episodes: Path) ->
     assert len(manifest.calibration.episodes) == 3
     assert set(manifest.calibration.episodes) < {path.stem for path in episodes.iterdir()}
     assert "parity with PyTorch" in built.said
+    assert "no influence" not in built.said
     assert manifest.normalization.std[1] == 1.0
     assert set(manifest.builder) == {"python", "jetvla", "torch", "transformers", "onnx", "onnxruntime"}
 
@@ -184,6 +188,19 @@ def test_an_interrupted_build_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         quick_build(policy, exported, tmp_path / "bundle", monkeypatch, interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_ignores_instructions_is_reported(
+    exported: dict[str, ModelProto], policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the course's attention does."""
+    deaf = dataclasses.replace(policy, network=copy.deepcopy(policy.network))
+    with torch.no_grad():
+        deaf.network.action_head[3].weight.zero_()
+    plan = deaf.family.export_plan(deaf.network, deaf.settings, deaf.actions)
+    said: list[str] = []
+    quick_build(deaf, {**exported, "step": export_graph(plan.graphs[1])}, tmp_path / "bundle", monkeypatch, said.append)
+    assert any("no influence" in line for line in said)
 
 
 def test_a_wrong_export_leaves_nothing(

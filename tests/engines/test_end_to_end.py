@@ -106,6 +106,16 @@ def test_repeated_instructions_are_read_once_with_the_same_result(policy: Policy
     torch.testing.assert_close(once.mask, each.mask)
 
 
+def test_images_are_seen_as_transformers_sees_them(policy: Policy) -> None:
+    network = policy.network
+    assert isinstance(network, EndToEndVLA)
+    images, _, _ = observation(policy)
+    pixels = (images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    with torch.no_grad():
+        theirs = network.vision_projection(network.vision_encoder(pixel_values=pixels).last_hidden_state)
+        torch.testing.assert_close(network.see(images), theirs)
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("attention", ["corrected", "course"])
 def test_the_two_graphs_together_are_the_network(policy: Policy, attention: str, layers: int) -> None:

@@ -86,8 +86,11 @@ class EndToEndVLA(nn.Module):
     def see(self, images: Tensor) -> Tensor:
         """Vision tokens [B, 1 + patches, C] of uint8 or 0-255 float images [B, H, W, 3]."""
         pixels = images.permute(0, 3, 1, 2).to(self.image_mean.dtype) / PIXEL_MAX
-        tokens = self.vision_encoder(pixel_values=(pixels - self.image_mean) / self.image_std).last_hidden_state
-        projected: Tensor = self.vision_projection(tokens)
+        # ViTModel.forward does the same, and adds a mask of zeros to every layer's scores, also in the exported graph.
+        tokens = self.vision_encoder.embeddings((pixels - self.image_mean) / self.image_std)
+        for layer in self.vision_encoder.layers:
+            tokens = layer(tokens, None)
+        projected: Tensor = self.vision_projection(self.vision_encoder.layernorm(tokens))
         return projected
 
     def read(self, input_ids: Tensor, attention_mask: Tensor) -> TextContext:
