@@ -616,3 +616,14 @@ def test_a_gripper_goes_on_from_what_was_published() -> None:
 def test_a_new_instruction_of_the_same_words_goes_on(moving: GuardRig) -> None:
     moving.guard.on_instruction(Instruction.of("  pick up the  red block", moving.clock.now_ns()))
     assert moving.step().verdict.reason == "policy"
+
+
+def test_the_rows_of_a_chunk_follow_each_other() -> None:
+    rig = GuardRig(timing=ChunkTiming(3, 0.1, 0.1))
+    rig.arm()
+    rig.chunk([[0.1, 0, 0, 0, 0, 0], [0.0, 0.1, 0, 0, 0, 0], [0.0, 0.0, 0.1, 0, 0, 0]], age_s=0.0)
+    rig.run(0.29)
+    commands = rig.commands()
+    first = [int(np.flatnonzero(commands[:, axis])[0]) for axis in range(3)]
+    # Rows begin at ticks 1, 10 and 20 after the frame, and act one period later.
+    assert first == [1, 10, 20]
