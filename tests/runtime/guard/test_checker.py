@@ -188,3 +188,16 @@ def test_rounding_of_tiny_steps_is_no_violation() -> None:
     for k in range(200):
         jitter = np.spacing(0.3) * (k % 2)
         assert checker.check(np.array([0.3 + jitter]), 1e-7 if k % 3 else P) == ""
+
+
+def test_jerk_of_positions_over_uneven_steps() -> None:
+    """Third divided differences of a cubic are its jerk, however it is sampled."""
+    for jerk, legal in ((19.9, True), (20.3, False)):
+        checker = checker_of(JOINT)
+        now, found = 0.0, []
+        for dt_s in (0.02, 0.02, 0.005, 0.005):
+            now += dt_s
+            found.append(checker.check(np.array([jerk * now**3 / 6]), dt_s))
+        # The first two differences still reach back into the rest before.
+        assert found[:2] == ["", ""]
+        assert (found[2:] == ["", ""]) == legal
