@@ -198,6 +198,14 @@ def test_a_late_frame_after_a_long_step_does_not_stop_the_robot_either() -> None
     assert recorder.of(Idle)
 
 
+def test_a_late_frame_without_an_instruction_is_not_blamed_on_the_camera() -> None:
+    clock = FakeClock()
+    policy, recorder = loop(clock, film(clock, fps=6.0), lambda: None)
+    for _ in range(30):
+        policy.turn()
+    assert {i.reason for i in recorder.of(Idle)} == {IdleReason.NO_INSTRUCTION}
+
+
 def test_a_camera_that_stops_is_told_after_200_ms() -> None:
     clock = FakeClock()
     policy, recorder = loop(clock, film(clock, count=3))
@@ -331,6 +339,7 @@ def test_a_policy_that_hangs_goes_silent() -> None:
     clock = FakeClock()
     recorder = Recorder(clock)
     beat = Heartbeat(recorder, clock)
+    clock.advance(60.0)
     beat.send(Health(0, StageTimes(), ()))
     start_ns = clock.now_ns()
     for _ in range(100):
