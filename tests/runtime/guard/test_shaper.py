@@ -167,7 +167,8 @@ def test_without_room_for_smoothing_the_window_is_one_period() -> None:
     shaper = shaper_of(twist_spec(), quick)
     command = follow(shaper, forward(0.25), 60)[:, 0]
     assert np.diff(command).max() <= 0.5 * P + 1e-12
-    assert command[-1] == pytest.approx(0.25)
+    # 50 steps of 0.005 m/s, one period of delay.
+    assert np.flatnonzero(command > 0.25 - 1e-12)[0] == 51
 
 
 def test_a_position_keeps_stopping_after_a_blip_of_rest(joint: Shaper) -> None:
