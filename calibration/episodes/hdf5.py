@@ -97,9 +97,7 @@ class Hdf5Episode:
             try:
                 return np.asarray(file[IMAGES][start:stop])
             except OSError as error:
-                raise EpisodeError(
-                    f"{self._path}: images {start} to {stop - 1} cannot be read: {error}"
-                ) from None
+                raise EpisodeError(f"{self._path}: images {start} to {stop - 1} cannot be read: {error}") from None
 
 
 @contextmanager

@@ -62,16 +62,13 @@ def _check(
     state: NDArray[np.float32] | None,
 ) -> None:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or not images.size:
-        raise EpisodeError(
-            f"{path}: images must be uint8 [T, H, W, 3], not {images.dtype} {list(images.shape)}"
-        )
+        raise EpisodeError(f"{path}: images must be uint8 [T, H, W, 3], not {images.dtype} {list(images.shape)}")
     for name, numbers in (("actions", actions), ("state", state)):
         if numbers is None:
             continue
         if numbers.dtype != np.float32 or numbers.ndim != 2 or len(numbers) != len(images):
             raise EpisodeError(
-                f"{path}: {name} must be float32 [{len(images)}, D], "
-                f"not {numbers.dtype} {list(numbers.shape)}"
+                f"{path}: {name} must be float32 [{len(images)}, D], not {numbers.dtype} {list(numbers.shape)}"
             )
         if not np.isfinite(numbers).all():
             raise EpisodeError(f"{path}: {name} has values that are not finite")

@@ -67,9 +67,7 @@ class Camera:
         shape = (24, 3) if self._look.streaks else (12, 12)
         for cells in (shape, (4, 4), (64, 64)):
             grain = self._rng.standard_normal(cells, np.float32) * self._look.grain
-            grain = cv2.resize(grain, (self._size, self._size), interpolation=cv2.INTER_CUBIC).astype(
-                np.float32
-            )
+            grain = cv2.resize(grain, (self._size, self._size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
             canvas *= 1 + grain[..., None]
         return canvas
 
@@ -77,9 +75,7 @@ class Camera:
         slope = np.linspace(-1, 1, SIZE_PX, dtype=np.float32)
         along, across = self._look.gradient
         plane = 1 + along * slope[::-1, None] + across * slope[None, ::-1]
-        return np.asarray(
-            plane[..., None] * np.float32(255) * np.array(self._look.gain, np.float32), np.float32
-        )
+        return np.asarray(plane[..., None] * np.float32(255) * np.array(self._look.gain, np.float32), np.float32)
 
     def _block(self, canvas: Canvas, block: Block) -> None:
         square = _rectangle(block.x, block.y, block.size, block.size, block.yaw)

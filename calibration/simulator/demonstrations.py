@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,16 +20,20 @@ from jetvla.calibration.episodes import write_episode
 from jetvla.calibration.simulator import expert
 from jetvla.calibration.simulator.plant import WORKSPACE_HALF_M
 from jetvla.calibration.simulator.scene import Scene, sample_scene
+from jetvla.calibration.simulator.task import SENTENCES, Task
 from jetvla.calibration.simulator.world import World
 from jetvla.runtime.clock import seconds_to_ns
 
 STEP_S = 0.1
 _NOISE_M_S = 0.12
 _NOISE_STEPS = 3  # a push lasts this long
-# Where a demonstration begins: anywhere, near the named block (where precision is needed), or over another
-# one (which must be left).
-_STARTS = (0.45, 0.4, 0.15)
+# Where a demonstration begins: anywhere, near the goal (where precision is needed), or over some block (which
+# must be left if it is the wrong one).
+_STARTS = (0.7, 0.2, 0.1)
 _NEAR_M = 0.045
+# Tables with few blocks, and tasks without any, teach where the gripper and a block are before the words matter.
+_COUNTS = (1, 1, 2, 3, 4)
+_HOME_PROBABILITY = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +48,9 @@ class Demonstration:
 def demonstrate(seed: int, steps: int) -> Demonstration:
     """``steps`` moments, :data:`STEP_S` apart, in the scene of ``seed``, from a random place."""
     rng = np.random.default_rng([seed, 2])
-    scene = sample_scene(seed)
+    scene = sample_scene(seed, _COUNTS)
+    if rng.random() < _HOME_PROBABILITY:
+        scene = replace(scene, task=Task("home", "", int(rng.integers(len(SENTENCES["home"])))))
     world = World(scene, start=_start(rng, scene))
     images, actions = [], []
     push = np.zeros(2)
@@ -95,7 +101,7 @@ def _start(rng: np.random.Generator, scene: Scene) -> tuple[float, float]:
     if kind == 0:
         place = rng.uniform(-WORKSPACE_HALF_M, WORKSPACE_HALF_M, 2)
     else:
-        block = scene.target if kind == 1 else scene.blocks[rng.integers(len(scene.blocks))]
-        place = rng.normal((block.x, block.y), _NEAR_M)
+        block = scene.blocks[rng.integers(len(scene.blocks))]
+        place = rng.normal(scene.goal if kind == 1 else (block.x, block.y), _NEAR_M)
     x, y = np.clip(place, -WORKSPACE_HALF_M, WORKSPACE_HALF_M)
     return float(x), float(y)

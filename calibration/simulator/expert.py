@@ -12,7 +12,8 @@ from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 # overshoot; gain times speed stays below a guard's 0.5 m/s^2.
 GAIN_PER_S = 1.0
 SPEED_M_S = 0.2
-GRIP_FROM_M, GRIP_TO_M = 0.04, 0.02
+# The jaws close little by little: a policy learns a ramp sooner than a step.
+GRIP_FROM_M, GRIP_TO_M = 0.10, 0.02
 
 FRAME = "base_link"
 ACTION = ActionSpec(
@@ -51,7 +52,7 @@ def act(scene: Scene, position: tuple[float, float]) -> NDArray[np.float32]:
     It depends on the position alone, so that a policy without memory can learn it. Height and
     rotation rates are zero, because the gripper hovers.
     """
-    error = np.array([scene.target.x - position[0], scene.target.y - position[1]])
+    error = np.array(scene.goal) - position
     distance = float(np.hypot(*error))
     speed = min(SPEED_M_S, GAIN_PER_S * distance)
     action = np.zeros(len(ACTION), np.float32)

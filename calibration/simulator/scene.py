@@ -76,7 +76,7 @@ class Scene:
         blocks: coloured blocks (each colour at most once) and, last, perhaps one piece of clutter.
         start: the gripper's first position (x, y), metres.
         look: how it is seen.
-        task: what is asked for; its colour is on the table.
+        task: what is asked for; its colour, if it has one, is on the table.
     """
 
     seed: int
@@ -87,8 +87,16 @@ class Scene:
 
     @property
     def target(self) -> Block:
-        """The block that the task names."""
-        return next(b for b in self.blocks if b.colour == self.task.colour)
+        """The block that the task names; ValueError if it names none."""
+        for block in self.blocks:
+            if block.colour and block.colour == self.task.colour:
+                return block
+        raise ValueError(f"{self.task.instruction!r} names no block")
+
+    @property
+    def goal(self) -> tuple[float, float]:
+        """Where the gripper is wanted (x, y), metres."""
+        return (0.0, 0.0) if self.task.kind == "home" else (self.target.x, self.target.y)
 
     @property
     def colours(self) -> tuple[str, ...]:
@@ -110,24 +118,22 @@ def seeds(split: str, first: int, count: int) -> range:
     """``count`` seeds of a split of :data:`SEEDS`; ConfigError if it has not so many from ``first`` on."""
     whole = SEEDS[split]
     if first < 0 or first + count > len(whole):
-        raise ConfigError(
-            f"split {split!r} has seeds 0 to {len(whole) - 1}, not {first} to {first + count - 1}"
-        )
+        raise ConfigError(f"split {split!r} has seeds 0 to {len(whole) - 1}, not {first} to {first + count - 1}")
     return whole[first : first + count]
 
 
-def sample_scene(seed: int) -> Scene:
-    """The scene of ``seed``; see :data:`SEEDS` for which seed may be used for what."""
+def sample_scene(seed: int, counts: tuple[int, ...] = BLOCK_COUNTS) -> Scene:
+    """The scene of ``seed`` with one of ``counts`` coloured blocks; see :data:`SEEDS` for the use of seeds."""
     rng = np.random.default_rng(seed)
-    blocks = _blocks(rng)
+    blocks = _blocks(rng, int(rng.choice(counts)))
     task = Task.sample(rng, tuple(b.colour for b in blocks if b.colour))
     target = next(b for b in blocks if b.colour == task.colour)
     start = _place(rng, [(target.x, target.y)], START_REACH_M, START_CLEARANCE_M)
     return Scene(seed, blocks, start, _look(rng), task)
 
 
-def _blocks(rng: np.random.Generator) -> tuple[Block, ...]:
-    colours = [str(c) for c in rng.permutation(COLOURS)[: rng.choice(BLOCK_COUNTS)]]
+def _blocks(rng: np.random.Generator, count: int) -> tuple[Block, ...]:
+    colours = [str(c) for c in rng.permutation(COLOURS)[:count]]
     if rng.random() < CLUTTER_PROBABILITY:
         colours.append("")
     places: list[tuple[float, float]] = []

@@ -29,6 +29,6 @@ class World:
         return self._camera.image(*self.plant.position, self.plant.closed)
 
     def distance(self) -> float:
-        """Horizontal metres from the gripper to the named block."""
-        x, y = self.plant.position
-        return float(np.hypot(self.scene.target.x - x, self.scene.target.y - y))
+        """Horizontal metres from the gripper to where it is wanted."""
+        (x, y), (goal_x, goal_y) = self.plant.position, self.scene.goal
+        return float(np.hypot(goal_x - x, goal_y - y))

@@ -22,7 +22,7 @@ from jetvla.calibration.simulator.scene import (
     sample_scene,
     seeds,
 )
-from jetvla.calibration.simulator.task import Task, sentences
+from jetvla.calibration.simulator.task import Task, every_task
 from jetvla.calibration.simulator.world import World
 from jetvla.runtime.clock import seconds_to_ns
 from jetvla.runtime.errors import ConfigError
@@ -75,12 +75,17 @@ def test_a_sentence_becomes_the_task_that_says_it() -> None:
 
 
 def test_every_sentence_is_understood() -> None:
-    spoken = sentences(COLOURS)
-    assert len(set(spoken)) == len(spoken)
-    for sentence in spoken:
-        task = Task.parse(sentence, COLOURS)
-        assert task is not None
-        assert task.instruction == sentence
+    tasks = every_task(COLOURS)
+    assert len({task.instruction for task in tasks}) == len(tasks)
+    assert [Task.parse(task.instruction, COLOURS) for task in tasks] == list(tasks)
+
+
+def test_home_is_the_middle() -> None:
+    scene = sample_scene(HELD_OUT[0]).asked("go home")
+    assert scene.goal == (0.0, 0.0)
+    assert expert.act(scene, (0.1, 0.0))[:2] == pytest.approx((-0.1 * expert.GAIN_PER_S, 0.0))
+    with pytest.raises(ValueError, match="'go home' names no block"):
+        _ = scene.target
 
 
 def test_the_whole_table_is_in_the_picture() -> None:
@@ -125,9 +130,7 @@ def test_every_block_shows_its_colour_where_it_lies(seed: int) -> None:
 
 def test_the_gripper_and_its_jaws_are_seen() -> None:
     camera = Camera(sample_scene(HELD_OUT[2]))
-    here, there, closed = (
-        camera.image(*p).astype(int) for p in ((0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 0.0, 1.0))
-    )
+    here, there, closed = (camera.image(*p).astype(int) for p in ((0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 0.0, 1.0)))
     assert (np.abs(here - there).max(axis=2) > 60).sum() > 50
     assert (np.abs(here - closed).max(axis=2) > 60).sum() > 10
 
