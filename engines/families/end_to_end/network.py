@@ -22,9 +22,12 @@ def _vision_encoder(sizes: VisionSettings, height: int, width: int) -> ViTModel:
         intermediate_size=sizes.mlp,
         hidden_dropout_prob=sizes.dropout,
         attention_probs_dropout_prob=sizes.dropout,
+        initializer_range=sizes.initial_std,
         attn_implementation="eager",
     )
-    return ViTModel(config, add_pooling_layer=False)
+    encoder = ViTModel(config, add_pooling_layer=False)
+    torch.nn.init.normal_(encoder.embeddings.position_embeddings, std=sizes.initial_position_std)
+    return encoder
 
 
 def _language_encoder(sizes: LanguageSettings) -> DebertaV2Model:
@@ -49,6 +52,7 @@ def _language_encoder(sizes: LanguageSettings) -> DebertaV2Model:
         conv_kernel_size=sizes.conv_kernel_size,
         conv_act=sizes.conv_act,
         pad_token_id=sizes.pad_id,
+        initializer_range=sizes.initial_std,
         attn_implementation="eager",
     )
     return DebertaV2Model(config)

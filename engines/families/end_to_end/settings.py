@@ -12,7 +12,12 @@ Attention = Literal["corrected", "course"]
 
 
 class VisionSettings(Settings):
-    """A ViT (Dosovitskiy et al. 2020); the image size is the camera's."""
+    """A ViT (Dosovitskiy et al. 2020); the image size is the camera's.
+
+    ``initial_std`` and ``initial_position_std`` are of random weights and position embeddings, before training. The
+    default suits the base size; a narrow one trained from nothing needs about 1/sqrt(width), and positions as
+    strong as the patches, or it hardly learns where things are.
+    """
 
     patch_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
@@ -20,6 +25,8 @@ class VisionSettings(Settings):
     heads: int = Field(gt=0)
     mlp: int = Field(gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    initial_std: float = Field(default=0.02, gt=0)
+    initial_position_std: float = Field(default=0.02, gt=0)
 
 
 class LanguageSettings(Settings):
@@ -46,6 +53,7 @@ class LanguageSettings(Settings):
     conv_kernel_size: int = Field(default=0, ge=0)
     conv_act: str = "tanh"
     pad_id: int = Field(default=0, ge=0)
+    initial_std: float = Field(default=0.02, gt=0)
 
 
 class FusionSettings(Settings):
