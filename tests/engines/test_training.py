@@ -91,6 +91,19 @@ def test_a_chunk_ends_with_its_episode(policy: Policy, episodes: Path) -> None:
     np.testing.assert_array_equal(real[..., 0], [[1, 1, 1, 1], [1, 1, 0, 0]])
 
 
+def test_actions_past_an_episode_s_end_are_no_part_of_the_loss(policy: Policy, episodes: Path, tmp_path: Path) -> None:
+    long = settings(policy, batch_size=100)
+    long.policy["horizon"] = 10
+    trainer = Trainer(long, open_episodes(episodes), tmp_path / "run")
+    with torch.no_grad():
+        for parameter in trainer.policy.network.action_head.parameters():  # type: ignore[union-attr]
+            parameter.zero_()
+    train = split_episodes(open_episodes(episodes), 0.25, 0).train
+    mean, std = np.array(trainer.policy.actions.mean), np.array(trainer.policy.actions.std)
+    recorded = [np.square((e.actions[step:] - mean) / std) for e in train for step in range(len(e))]
+    assert next(trainer.run()).loss == pytest.approx(np.concatenate(recorded).mean(), rel=1e-4)
+
+
 def test_normalisation_leaves_still_dimensions_alone(episodes: Path) -> None:
     recorded = open_episodes(episodes)
     for episode in recorded:
