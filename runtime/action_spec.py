@@ -28,7 +28,8 @@ class ActionDimension(BaseModel):
 
     Attributes:
         name: unique within the spec, such as ``"x"`` or ``"left_elbow"``.
-        quantity: ``linear`` and ``angular`` belong to a Cartesian twist or pose; ``joint`` and ``gripper`` to one actuator.
+        quantity: ``linear`` and ``angular`` belong to a Cartesian twist or pose; ``joint`` and ``gripper`` to one
+            actuator.
         unit: SI, or ``"1"`` for a value normalised to 0-1. A velocity's unit is per second.
         semantics: ``velocity``; ``delta`` (change over one ``dt_s``); ``absolute``.
         frame: ROS frame in which a linear or angular quantity is expressed.
@@ -48,8 +49,9 @@ class ActionDimension(BaseModel):
     def _consistent(self) -> ActionDimension:
         allowed = _UNITS[(self.quantity, self.semantics == "velocity")]
         if self.unit not in allowed:
+            units = " or ".join(allowed)
             raise ValueError(
-                f"dimension {self.name!r}: a {self.semantics} {self.quantity} has unit {' or '.join(allowed)}, not {self.unit}"
+                f"dimension {self.name!r}: a {self.semantics} {self.quantity} has unit {units}, not {self.unit}"
             )
         if self.range is not None and not self.range[0] < self.range[1]:
             raise ValueError(f"dimension {self.name!r}: range must be [smallest, largest], not {list(self.range)}")

@@ -110,7 +110,7 @@ def _check_files(path: Path, manifest: Manifest) -> None:
         actual = digest_file(path / name)
         if actual != expected:
             what = "size" if actual.size != expected.size else "content"
-            raise BundleError(f"{path}: {name} is altered (its {what} differs from the manifest); copy the bundle again")
+            raise BundleError(f"{path}: {name} is altered (its {what} differs from the manifest); copy it again")
     extra = sorted(present - manifest.files.keys())
     if extra:
         raise BundleError(f"{path}: {', '.join(extra)} not listed in {MANIFEST}; remove what does not belong there")

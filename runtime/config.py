@@ -88,7 +88,7 @@ class InstructionConfig(_Section):
 
 
 class PolicyConfig(_Section):
-    """The policy process. ``auto`` precision takes INT8 where the bundle has it; ``auto`` threads leaves one core free."""
+    """The policy process. Precision ``auto`` takes INT8 where the bundle has it; threads ``auto`` leaves a core free."""
 
     backend: Literal["auto", "onnxruntime", "null"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "int8-fp32", "int8-fp16"] = "auto"
@@ -216,9 +216,7 @@ class Config(_Section):
     @property
     def uses_ros(self) -> bool:
         """Whether any camera or output is on ROS 2."""
-        return any(c.kind == "ros" for c in self.cameras.values()) or any(
-            o.kind != "log" for o in self.guard.outputs
-        )
+        return any(c.kind == "ros" for c in self.cameras.values()) or any(o.kind != "log" for o in self.guard.outputs)
 
 
 def load_config(path: Path) -> Config:

@@ -47,9 +47,7 @@ def create_key_pair(name: str, directory: Path) -> tuple[Path, Path]:
     with os.fdopen(descriptor, "wb") as file:
         file.write(encoded)
     public_path.write_bytes(
-        private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     return private_path, public_path
 
@@ -61,9 +59,7 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise ConfigError(f"cannot read the private key {path}: {error.strerror}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(
-            f"{path} is not an unencrypted PEM private key; make one with 'jetvla keys new'"
-        ) from error
+        raise ConfigError(f"{path} is not an unencrypted PEM private key; make one with 'jetvla keys new'") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(f"{path} is not an Ed25519 key; make one with 'jetvla keys new'")
     return key

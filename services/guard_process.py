@@ -12,7 +12,8 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.core import Guard, TickResult
+from jetvla.runtime.guard.core import Guard
+from jetvla.runtime.guard.events import TickResult
 from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Message

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.contracts import Instruction
 from jetvla.runtime.guard.arming import State
-from jetvla.runtime.guard.core import TickResult
-from jetvla.runtime.guard.events import Event
+from jetvla.runtime.guard.events import Event, TickResult
 from jetvla.runtime.link.protocol import ChunkMessage, Health
 from jetvla.runtime.telemetry.stage_times import StageTimes
 from jetvla.runtime.telemetry.status import Status

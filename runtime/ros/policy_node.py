@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -13,13 +11,12 @@ from std_msgs.msg import String
 
 from jetvla.runtime.config import Config
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.ros.spinner import Spinner
 
 POLICY_NODE = "jetvla_policy"
 
 # Sensor data, but only the newest: a reader that asked for more than best effort would not match a camera.
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-# How long a new subscription or the end may wait.
-_SPIN_S = 0.05
 
 
 class PolicyNode:
@@ -36,29 +33,18 @@ class PolicyNode:
     def __init__(self, config: Config, hear: Callable[[str], None]) -> None:
         self._session = RosSession(POLICY_NODE, config.ros.namespace, config.ros.domain_id)
         self._session.node.create_subscription(String, config.instruction.topic, lambda message: hear(message.data), 10)
-        # rclpy's entities may change only while nobody spins, so changes are done between two spins.
-        self._changes: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self._session)
 
     def subscribe_images(self, topic: str, compressed: bool, receive: Callable[[Any], None]) -> Callable[[], None]:
         """Call ``receive`` in the node's thread with every message of ``topic``; returns what ends that."""
         made: list[Any] = []
         node, kind = self._session.node, CompressedImage if compressed else Image
-        self._changes.put(lambda: made.append(node.create_subscription(kind, topic, receive, IMAGE_QOS)))
-        return lambda: self._changes.put(lambda: _destroy(node, made))
+        self._spinner.change(lambda: made.append(node.create_subscription(kind, topic, receive, IMAGE_QOS)))
+        return lambda: self._spinner.change(lambda: _destroy(node, made))
 
     def close(self) -> None:
-        self._closing.set()
-        self._thread.join()
+        self._spinner.close()
         self._session.close()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            while not self._changes.empty():
-                self._changes.get()()
-            self._session.spin_once(_SPIN_S)
 
 
 def _destroy(node: Any, subscriptions: list[Any]) -> None:

@@ -16,26 +16,6 @@ _WAIT_S = 1.0
 ANSWER_S = 1.0
 
 
-class Spinner:
-    """Spins ``session`` from construction until :meth:`close`."""
-
-    def __init__(self, session: RosSession) -> None:
-        self._session = session
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
-        self._thread.start()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._session.spin_once(_WAIT_S)
-
-    def close(self) -> None:
-        """End the thread; the session stays open."""
-        self._closing.set()
-        self._session.wake()
-        self._thread.join()
-
-
 class Mailbox:
     """Actions that one thread hands to another, which does them when it calls :meth:`work`."""
 
@@ -59,3 +39,30 @@ class Mailbox:
         """Do everything that was handed over, in order."""
         while not self._actions.empty():
             self._actions.get()()
+
+
+class Spinner:
+    """Spins ``session`` from construction until :meth:`close`."""
+
+    def __init__(self, session: RosSession) -> None:
+        self._session = session
+        self._changes = Mailbox()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="ros", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._closing.is_set():
+            self._changes.work()
+            self._session.spin_once(_WAIT_S)
+
+    def change(self, action: Callable[[], None]) -> None:
+        """Do ``action`` between two spins: rclpy's entities may change only while nobody spins."""
+        self._changes.post(action)
+        self._session.wake()
+
+    def close(self) -> None:
+        """End the thread; the session stays open."""
+        self._closing.set()
+        self._session.wake()
+        self._thread.join()

@@ -87,7 +87,8 @@ def test_limits_that_contradict_each_other_are_named(tmp_path: Path) -> None:
 
 
 def test_overridden_limits_reach_the_guard(tmp_path: Path) -> None:
-    config = load(tmp_path, RIGHT + "guard: {limits: {linear: {velocity: 0.1}, bad_chunks: 5}}\ninstruction: {ttl_s: 7}\n")
+    overrides = "guard: {limits: {linear: {velocity: 0.1}, bad_chunks: 5}}\ninstruction: {ttl_s: 7}\n"
+    config = load(tmp_path, RIGHT + overrides)
     assert config.limits.linear.velocity == 0.1
     assert config.limits.linear.deceleration == 1.0
     assert config.limits.bad_chunks == 5
