@@ -16,6 +16,9 @@ BLOCK_HEIGHT_M = 0.03
 
 _OVERSAMPLE = 2
 _POSITION = np.array([-0.22, 0.0, 0.95])
+_AHEAD = -_POSITION / np.linalg.norm(_POSITION)
+_RIGHT = np.array([0.0, -1.0, 0.0])
+_AXES = np.stack([_RIGHT, np.cross(_AHEAD, _RIGHT), _AHEAD])
 _FOCAL = 1.66  # of the image's width; the whole table fits with a margin
 _FLOOR: Rgb = (0.16, 0.17, 0.19)
 _JAW: Rgb = (0.10, 0.10, 0.11)
@@ -27,10 +30,7 @@ Canvas = NDArray[np.float32]
 
 def project(points: Points, size: int = SIZE_PX) -> Points:
     """Pixels [N, 2] (u right, v down) of ``points`` [N, 3] in metres, in a square image of ``size``."""
-    forward = -_POSITION / np.linalg.norm(_POSITION)
-    right = np.array([0.0, -1.0, 0.0])
-    axes = np.stack([right, np.cross(forward, right), forward])
-    seen = (points - _POSITION) @ axes.T
+    seen = (points - _POSITION) @ _AXES.T
     return np.asarray(seen[:, :2] / seen[:, 2:] * _FOCAL * size + size / 2)
 
 
@@ -94,19 +94,25 @@ class Camera:
             self._fill(canvas, jaw, HOVER_M, _JAW)
         self._fill(canvas, palm, HOVER_M, _PALM)
 
-    def _shadow(self, canvas: Canvas, shape: Points, height: float) -> None:
-        moved = shape + np.array(self._look.shadow) * height
-        mask = np.zeros(canvas.shape[:2], np.uint8)
-        self._polygon(mask, np.concatenate([_lift(moved, 0.0), _lift(moved, 0.0)]), (1.0,))
-        canvas[mask > 0] *= 0.72
+    def _shadow(self, canvas: Canvas, shape: Points, lifted: float) -> None:
+        moved = shape + np.array(self._look.shadow) * lifted
+        pixels = self._pixels(_lift(moved, 0.0))
+        left, top, width, height = cv2.boundingRect(pixels // 16)
+        part = canvas[max(top, 0) : top + height + 1, max(left, 0) : left + width + 1]
+        mask = np.ones(part.shape[:2], np.float32)
+        outline = pixels - np.array([max(left, 0), max(top, 0)], np.int32) * 16
+        cv2.fillConvexPoly(mask, cv2.convexHull(outline), (0.72,), lineType=cv2.LINE_8, shift=4)
+        part *= mask[..., None]
 
     def _fill(self, canvas: Canvas, shape: Points, z: float, rgb: Rgb) -> None:
         self._polygon(canvas, _lift(shape, z), rgb)
 
     def _polygon(self, canvas: NDArray[Any], points: Points, value: tuple[float, ...]) -> None:
+        cv2.fillConvexPoly(canvas, cv2.convexHull(self._pixels(points)), value, lineType=cv2.LINE_8, shift=4)
+
+    def _pixels(self, points: Points) -> NDArray[np.int32]:
         # Sixteenths of a pixel, so that a slow gripper moves smoothly.
-        pixels = np.round((project(points, self._size) - 0.5) * 16).astype(np.int32)
-        cv2.fillConvexPoly(canvas, cv2.convexHull(pixels), value, lineType=cv2.LINE_8, shift=4)
+        return np.round((project(points, self._size) - 0.5) * 16).astype(np.int32)
 
 
 def _rectangle(x: float, y: float, length: float, width: float, yaw: float) -> Points:
