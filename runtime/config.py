@@ -88,7 +88,7 @@ class InstructionConfig(_Section):
 
 
 class PolicyConfig(_Section):
-    """The policy process. Precision ``auto`` takes INT8 where the bundle has it; threads ``auto`` leaves a core free."""
+    """The policy process. Precision ``auto`` takes INT8 where there is one; threads ``auto`` leaves a core free."""
 
     backend: Literal["auto", "onnxruntime", "null"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "int8-fp32", "int8-fp16"] = "auto"
