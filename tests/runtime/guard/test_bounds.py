@@ -76,3 +76,13 @@ def test_extremes_keep_their_direction(bounds: Bounds, huge: float) -> None:
     assert np.isfinite(target).all()
     assert target[0] == -target[1] > 0
     assert np.linalg.norm(target[:3]) <= 0.25 * (1 + 1e-12)
+
+
+def test_exactly_the_margin_does_not_count() -> None:
+    bounds = Bounds(SPEC, blocks_of(SPEC, Limits()), dt_s=0.1, margin=0.25)
+    for i, largest in ((0, 0.3125), (6, 1.5), (6, -1.5)):
+        request = np.zeros(8)
+        request[i] = largest
+        assert not bounds.clip(request)[2]
+        request[i] = np.nextafter(largest, np.inf * largest)
+        assert bounds.clip(request)[2]

@@ -178,3 +178,17 @@ def test_a_position_keeps_stopping_after_a_blip_of_rest(joint: Shaper) -> None:
     way = follow(joint, np.array([0.6]), 300)[:, 0]
     assert way.max() <= 0.6 + 1e-12
     assert way[-1] == pytest.approx(0.6, abs=1e-6)
+
+
+@pytest.mark.parametrize("steps", [[0.004], [0.013], [0.002, 0.025, 0.01], [0.0, 0.01]])
+def test_a_position_depends_on_time_alone_too(joint: Shaper, steps: list[float]) -> None:
+    dimension = ActionDimension(name="j", quantity="joint", unit="rad", semantics="absolute")
+    fine = shaper_of(ActionSpec(dimensions=(dimension,)))
+    now, samples, times = 0.0, [], []
+    for i in range(150):
+        now += steps[i % len(steps)]
+        samples.append(joint.advance(steps[i % len(steps)], np.array([0.3]))[0])
+        times.append(now)
+    grid = [fine.advance(P / 16, np.array([0.3]))[0] for _ in range(int(now / P * 16) + 16)]
+    expected = np.interp(times, P / 16 * np.arange(1, len(grid) + 1), grid, left=0.0)
+    np.testing.assert_allclose(samples, expected, atol=2e-6)
