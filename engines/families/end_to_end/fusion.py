@@ -102,9 +102,12 @@ class Fusion(nn.Module):
         """Vision [B, Sv, C] and text to token 0, [B, C]."""
         x = torch.cat([vision, text.features], dim=1)
         bias = token_bias(vision, text.mask)
-        for layer in self.layers:
+        *others, last = self.each()
+        for layer in others:
             x = layer(x, bias)
-        return x[:, 0]
+        # Nothing reads the last layer's other rows.
+        query, key, value = last.self_attn.project(x)
+        return last.finish(x[:, :1], last.self_attn.attend(query[:, :1], key, value, bias))[:, 0]
 
 
 class CourseFusion(Fusion):
