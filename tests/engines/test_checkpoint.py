@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
+from jetvla.engines import sources
 from jetvla.engines.checkpoint import load_checkpoint, save_checkpoint
+from jetvla.engines.families.end_to_end.settings import TINY
 from jetvla.engines.policy import Policy
-from jetvla.engines.sources import Declared, open_policy
+from jetvla.engines.sources import Declared, open_policy, random_policy
 from jetvla.runtime.errors import CheckpointError, ConfigError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
@@ -129,6 +132,33 @@ def test_a_bare_pt_must_be_told_everything_it_does_not_hold(tmp_path: Path) -> N
     for option in ("--attention", "--action-spec", "--tokenizer", "--rate"):
         assert option in str(caught.value)
     assert "--resize" not in str(caught.value)
+
+
+def test_a_bare_checkpoint_of_the_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base size is too large for a test; everything else is as with the course's own weights."""
+    for table, tiny in ((sources.PRESETS, TINY), (sources._IMAGE_SIZE, 32), (sources._MAX_TOKENS, 12)):
+        monkeypatch.setitem(table, "base", tiny)
+    made = random_policy("tiny", Declared(attention="course"))
+    torch.save(made.network.state_dict(), tmp_path / "vla_best.pt")
+    (tmp_path / "tokenizer.json").write_text(made.text.json)
+    (tmp_path / "action.yaml").write_text(yaml.safe_dump(made.settings.action.model_dump(mode="json")))
+    stated = Declared(
+        action=tmp_path / "action.yaml",
+        resize="opencv_linear",
+        fit="stretch",
+        attention="course",
+        tokenizer=tmp_path / "tokenizer.json",
+        rate_hz=10,
+    )
+    opened = open_policy(tmp_path / "vla_best.pt", stated)
+    assert (opened.settings.name, opened.settings.replan_s) == ("vla_best", 0.1)
+    assert opened.settings.resize.method == "opencv_linear"
+    # The course trains on ImageNet's pixel statistics and on actions as they are.
+    assert opened.settings.image.mean == (0.485, 0.456, 0.406)
+    assert opened.actions.std == (1.0,) * 7
+    for name, tensor in opened.network.state_dict().items():
+        assert torch.equal(tensor, made.network.state_dict()[name])
+    np.testing.assert_array_equal(opened.act(IMAGE, "pick up"), opened.act(IMAGE, "move to the red block"))
 
 
 def test_what_is_declared_replaces_what_is_recorded(folder: Path) -> None:

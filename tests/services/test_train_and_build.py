@@ -11,8 +11,6 @@ import torch
 import yaml
 
 from jetvla.calibration.episodes import write_episode
-from jetvla.engines import sources
-from jetvla.engines.families.end_to_end.settings import TINY
 from jetvla.engines.sources import Declared, random_policy
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import ConfigError
@@ -71,28 +69,6 @@ def test_from_episodes_to_a_signed_bundle(
     assert (bundle.manifest.version, bundle.manifest.step_precisions) == (5, ("fp32",))
     with pytest.raises(ConfigError, match="already there"):
         call(build, run, *options)
-
-
-def test_a_bare_checkpoint_of_the_course(
-    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The base size is too large for a test; everything else is as with the course's own weights."""
-    for table, tiny in ((sources.PRESETS, TINY), (sources._IMAGE_SIZE, 32), (sources._MAX_TOKENS, 12)):
-        monkeypatch.setitem(table, "base", tiny)
-    made = random_policy("tiny", Declared(attention="course"))
-    torch.save(made.network.state_dict(), tmp_path / "vla_best.pt")
-    (tmp_path / "tokenizer.json").write_text(made.text.json)
-    (tmp_path / "action.yaml").write_text(yaml.safe_dump(made.settings.action.model_dump(mode="json")))
-    stated = ("--action-spec", tmp_path / "action.yaml", "--tokenizer", tmp_path / "tokenizer.json", "--rate", 10)
-    resize = ("--resize", "pillow_bilinear", "--fit", "stretch", "--precision", "fp32")
-    command = (tmp_path / "vla_best.pt", "-o", tmp_path / "bundle", "--episodes", episodes, *stated, *resize)
-    with pytest.raises(ConfigError, match="--attention"):
-        call(build, *command)
-    assert call(build, *command, "--attention", "course") == 0
-    assert "the instruction has no influence" in capsys.readouterr().out
-    manifest = Bundle.open(tmp_path / "bundle", None).manifest
-    assert (manifest.name, manifest.replan_s, manifest.resize.method) == ("vla_best", 0.1, "pillow_bilinear")
-    assert manifest.normalization.std == (1.0,) * 7
 
 
 @pytest.mark.parametrize(
