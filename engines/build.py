@@ -135,7 +135,7 @@ class _Builder:
         parity = compare(actions, truth)
         require_parity(parity, self._observations.scale, self._names)
         worst = largest(parity, self._observations.scale)
-        self._say(f"parity with PyTorch: {worst:.1e} of range over {parity.samples} {self._observations.source}")
+        self._say(f"parity with PyTorch: {worst:.1e} of range, {parity.samples} samples, {self._observations.source}")
         if self._ignores_instructions():
             self._say("WARNING: the instruction has no influence on this policy's actions")
         return parity
