@@ -27,3 +27,11 @@ def test_it_ends_at_exactly_zero() -> None:
     for _ in range(26):
         values = brake.apply(values)
     assert values.tolist() == [0, 0, 0, 0, 0, 0, 0.7]
+
+
+def test_each_group_is_slowed_by_itself() -> None:
+    dimensions = tuple(
+        ActionDimension(name=n, quantity="joint", unit="rad/s", semantics="velocity") for n in ("a", "b", "c")
+    )
+    brake = Brake(blocks_of(ActionSpec(dimensions=dimensions), Limits()), 0.01)
+    assert brake.apply(np.array([0.5, -0.3, 0.01])).tolist() == pytest.approx([0.48, -0.28, 0.0])

@@ -192,3 +192,18 @@ def test_a_position_depends_on_time_alone_too(joint: Shaper, steps: list[float])
     grid = [fine.advance(P / 16, np.array([0.3]))[0] for _ in range(int(now / P * 16) + 16)]
     expected = np.interp(times, P / 16 * np.arange(1, len(grid) + 1), grid, left=0.0)
     np.testing.assert_allclose(samples, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("acceleration", [1.0, 2.0])
+@pytest.mark.parametrize("distance", [0.02, 0.05, 0.4, 1.0])
+def test_a_position_is_reached_as_fast_as_the_limits_allow(acceleration: float, distance: float) -> None:
+    """Time-optimal: up and down in a triangle or a trapezoid, then the window; and seven ticks for the last µrad."""
+    rate = RateLimit(0.5, acceleration, 2 * acceleration, 20.0)
+    dimension = ActionDimension(name="j", quantity="joint", unit="rad", semantics="absolute")
+    shaper = shaper_of(ActionSpec(dimensions=(dimension,)), Limits(joint=rate))
+    way = follow(shaper, np.array([distance]), 400)[:, 0]
+    triangle = distance < rate.velocity**2 / acceleration
+    optimal = 2 * np.sqrt(distance / acceleration) if triangle else distance / 0.5 + 0.5 / acceleration
+    arrived = P * (1 + np.flatnonzero(np.abs(way - distance) < 1e-6)[0])
+    assert optimal + rate.smoothing_s <= arrived <= optimal + rate.smoothing_s + 7 * P
+    assert way.max() <= distance + 1e-12
