@@ -26,7 +26,7 @@ class Watch:
         self._heard_ns = 0
         self._lost = "no policy has connected yet"
         self._health: Health | None = None
-        self._health_at_ns = 0
+        self._health_at_ns = self._seen_ns = 0
         self._idle: Idle | None = None
         self._peers = "peers of the command topic are not known yet"
         self._estop = False
@@ -55,6 +55,9 @@ class Watch:
         self._idle, self._heard_ns = idle, now_ns
 
     def health(self, health: Health, now_ns: int) -> None:
+        # A report that is only repeated, to keep the link alive during a long step, tells nothing about now.
+        if health != self._health:
+            self._seen_ns = now_ns
         self._health = health
         self._health_at_ns = self._heard_ns = now_ns
 
@@ -88,8 +91,14 @@ class Watch:
         elif age_ns > self._health_ns:
             yield "no_health", f"no health report for {age_ns / NS_PER_S:.3f} s"
         else:
-            for camera in self._health.cameras:
-                yield from self._camera(camera)
+            yield from self._cameras(self._health)
+
+    def _cameras(self, health: Health) -> Iterator[tuple[str, str]]:
+        if not health.cameras:
+            yield "no_camera", "no camera has given a frame yet"
+        s = health.stages
+        for camera in health.cameras:
+            yield from self._camera(camera, max(0, s.preprocess + s.tokenize + s.language + s.step))
 
     def _identity(self, hello: Hello) -> Iterator[tuple[str, str]]:
         if hello.bundle != self._bundle:
@@ -97,9 +106,10 @@ class Watch:
         if not hello.golden_passed:
             yield "golden", f"golden self-test failed with error {hello.golden_error:g}"
 
-    def _camera(self, camera: CameraHealth) -> Iterator[tuple[str, str]]:
-        # Judged when the report came: between two reports a frame only seems to age.
-        age_ns = self._health_at_ns - camera.t_ns
+    def _camera(self, camera: CameraHealth, step_ns: int) -> Iterator[tuple[str, str]]:
+        # Judged when the report came, less the step before it: the policy looks at frames between steps only, and
+        # while it computes a frame only seems to age. What is made of an old frame is bounded by the action's age.
+        age_ns = self._seen_ns - step_ns - camera.t_ns
         name = f"camera {camera.index}"
         if age_ns > self._frame_ns:
             yield "stale_frame", f"{name}: newest frame is {age_ns / NS_PER_S:.3f} s old"

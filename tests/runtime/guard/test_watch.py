@@ -55,7 +55,7 @@ def test_any_message_breaks_the_silence(watch: Watch) -> None:
     for speak in (
         lambda: watch.chunk(later),
         lambda: watch.idle(Idle(IdleReason.NO_INSTRUCTION), later),
-        lambda: watch.health(health(), later),
+        lambda: watch.health(health(camera()), later),
         lambda: watch.hello(GOOD, later),
     ):
         watch.hello(GOOD, NOW)
@@ -82,7 +82,7 @@ def test_wrong_bundle_and_golden() -> None:
     watch = Watch("ab" * 32, Limits())
     watch.peers(True, "")
     watch.hello(Hello("ef" * 32, "cd" * 32, False, 0.5), NOW)
-    watch.health(health(), NOW)
+    watch.health(health(camera()), NOW)
     faults = watch.faults(NOW)
     assert set(faults) == {"wrong_bundle", "golden"}
     assert "efefefefefef" in faults["wrong_bundle"]
@@ -125,6 +125,29 @@ def test_cameras(watch: Watch, bad: CameraHealth, fault: str) -> None:
 def test_a_frame_does_not_age_between_two_reports(watch: Watch) -> None:
     watch.chunk(NOW + 240 * MS)
     assert watch.faults(NOW + 240 * MS) == {}
+
+
+def test_a_report_that_is_repeated_during_a_long_step_does_not_make_the_frame_old(watch: Watch) -> None:
+    watch.health(health(camera()), NOW + 240 * MS)
+    assert watch.faults(NOW + 240 * MS) == {}
+    later = Health(NOW + 1, StageTimes(), (camera(),))
+    watch.health(later, NOW + 240 * MS)
+    assert list(watch.faults(NOW + 240 * MS)) == ["stale_frame"]
+
+
+def test_a_step_takes_its_time_and_the_frame_is_judged_as_of_its_start(watch: Watch) -> None:
+    stages = StageTimes(capture=30 * MS, preprocess=10 * MS, tokenize=20 * MS, language=30 * MS, step=300 * MS)
+    watch.health(Health(NOW, stages, (camera(age_ms=560),)), NOW)
+    assert watch.faults(NOW) == {}
+    watch.health(Health(NOW, stages, (camera(age_ms=561),)), NOW)
+    assert list(watch.faults(NOW)) == ["stale_frame"]
+    watch.health(Health(NOW, StageTimes(step=-(10**9)), (camera(age_ms=100),)), NOW)
+    assert watch.faults(NOW) == {}
+
+
+def test_no_frame_of_any_camera(watch: Watch) -> None:
+    watch.health(health(), NOW)
+    assert watch.faults(NOW) == {"no_camera": "no camera has given a frame yet"}
 
 
 def test_peers_and_estop(watch: Watch) -> None:
