@@ -182,12 +182,13 @@ def test_the_worst_of_several_groups_is_named() -> None:
     assert checker.check(np.array([0.6, 0.7, 0.0]), P).startswith("velocity of b is 0.7, above 0.5")
 
 
-def test_rounding_of_tiny_steps_is_no_violation() -> None:
+@pytest.mark.parametrize("tiny", [1e-7, 1e-9])
+def test_rounding_of_tiny_steps_is_no_violation(tiny: float) -> None:
     checker = checker_of(JOINT)
     checker.reset(np.array([0.3]))
     for k in range(200):
         jitter = np.spacing(0.3) * (k % 2)
-        assert checker.check(np.array([0.3 + jitter]), 1e-7 if k % 9 else P) == ""
+        assert checker.check(np.array([0.3 + jitter]), tiny if k % 9 else P) == ""
 
 
 def test_jerk_of_positions_over_uneven_steps() -> None:

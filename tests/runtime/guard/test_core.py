@@ -526,6 +526,7 @@ def test_an_error_in_the_shaper_is_blocked_latched_and_braked(
     monkeypatch.setattr(Shaper, "advance", right)
     moving.run(2.5)
     assert moving.guard.reset() == ()
+    assert moving.run(0.1, FORWARD)[-1].verdict.reason == "policy"
 
 
 # What policy and link may do

@@ -90,9 +90,10 @@ def test_the_command_depends_on_time_alone_and_not_on_how_it_is_cut(steps: list[
     np.testing.assert_allclose(samples, expected, atol=2e-6)
 
 
-def test_after_a_hard_stop_it_waits_until_the_stop_has_left_the_window(twist: Shaper) -> None:
+@pytest.mark.parametrize("ticks", [26, 28, 30, 33, 36])
+def test_after_a_hard_stop_it_waits_until_the_stop_has_left_the_window(twist: Shaper, ticks: int) -> None:
     follow(twist, forward(0.25), 100)
-    follow(twist, None, 26)
+    follow(twist, None, ticks)
     again = follow(twist, forward(-0.25), 60)[:, 0]
     acceleration = np.diff(again) / P
     backwards = again[1:] < 0
