@@ -99,6 +99,8 @@ class Camera:
         pixels = self._pixels(_lift(moved, 0.0))
         left, top, width, height = cv2.boundingRect(pixels // 16)
         part = canvas[max(top, 0) : top + height + 1, max(left, 0) : left + width + 1]
+        if not part.size:  # wholly outside the picture
+            return
         mask = np.ones(part.shape[:2], np.float32)
         outline = pixels - np.array([max(left, 0), max(top, 0)], np.int32) * 16
         cv2.fillConvexPoly(mask, cv2.convexHull(outline), (0.72,), lineType=cv2.LINE_8, shift=4)
