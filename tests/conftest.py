@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE
+from jetvla.runtime.keys import create_key_pair, load_private_key, sign
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,13 @@ def tiny_bundle() -> Path:
     Camera ``front`` 32x32, twist and gripper, H = 1, fp32 and int8-fp32. Read-only: copy it before changing it.
     """
     return Path(__file__).parent / "data" / "tiny-bundle"
+
+
+@pytest.fixture
+def signed_bundle(tmp_path: Path, tiny_bundle: Path) -> Path:
+    """A copy of the tiny bundle in ``bundle``, signed by the key ``test`` whose pair lies in ``keys`` beside it."""
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    key, _ = create_key_pair("test", tmp_path / "keys")
+    (bundle / SIGNATURE).write_bytes(sign((bundle / MANIFEST).read_bytes(), load_private_key(key)))
+    return bundle

@@ -19,10 +19,10 @@ _POSITION = np.array([-0.22, 0.0, 0.95])
 _AHEAD = -_POSITION / np.linalg.norm(_POSITION)
 _RIGHT = np.array([0.0, -1.0, 0.0])
 _AXES = np.stack([_RIGHT, np.cross(_AHEAD, _RIGHT), _AHEAD])
-_FOCAL = 1.66  # of the image's width; the whole table fits with a margin
+_FOCAL = 1.9  # of the image's width; the whole table fits with a margin
 _FLOOR: Rgb = (0.16, 0.17, 0.19)
 _JAW: Rgb = (0.10, 0.10, 0.11)
-_PALM: Rgb = (0.92, 0.92, 0.93)
+_PALM: Rgb = (0.85, 0.15, 0.80)  # a colour that no block has
 
 Points = NDArray[np.float64]
 Canvas = NDArray[np.float32]

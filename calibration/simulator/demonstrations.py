@@ -32,8 +32,8 @@ _NOISE_STEPS = 3  # a push lasts this long
 _STARTS = (0.7, 0.2, 0.1)
 _NEAR_M = 0.045
 # Tables with few blocks, and tasks without any, teach where the gripper and a block are before the words matter.
-_COUNTS = (1, 1, 2, 3, 4)
-_HOME_PROBABILITY = 0.25
+_COUNTS = (1, 2, 3, 3)
+_HOME_PROBABILITY = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
 
 COMMAND_TIMEOUT_S = 0.25
-WORKSPACE_HALF_M = 0.23
+WORKSPACE_HALF_M = 0.20
 RESPONSE_S = 0.05  # time constant of the velocity loop
 _STEP_S = 0.005
 

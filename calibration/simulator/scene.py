@@ -13,13 +13,12 @@ import numpy as np
 from jetvla.calibration.simulator.task import Task
 from jetvla.runtime.errors import ConfigError
 
-TABLE_HALF_M = 0.25
-BLOCK_REACH_M = 0.19
+TABLE_HALF_M = 0.22
+BLOCK_REACH_M = 0.16
 SPACING_M = 0.10
-START_REACH_M = 0.21
+START_REACH_M = 0.18
 START_CLEARANCE_M = 0.12
-BLOCK_COUNTS = (3, 4)
-CLUTTER_PROBABILITY = 0.3
+BLOCK_COUNTS = (3,)
 
 # Seeds of layouts. No seed is in two of them, so nothing evaluated was seen in training.
 SEEDS: dict[str, range] = {
@@ -31,11 +30,8 @@ SEEDS: dict[str, range] = {
 # Hue in degrees, and how far it may stray from one block to the next.
 HUES: dict[str, tuple[float, float]] = {
     "red": (0.0, 4.0),
-    "orange": (27.0, 4.0),
-    "yellow": (54.0, 4.0),
     "green": (125.0, 12.0),
     "blue": (217.0, 8.0),
-    "purple": (285.0, 9.0),
 }
 COLOURS = tuple(HUES)
 
@@ -44,7 +40,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A square block; ``colour`` is empty for clutter, which is never asked for."""
+    """A square block."""
 
     colour: str
     rgb: Rgb
@@ -73,7 +69,7 @@ class Scene:
 
     Attributes:
         seed: what it was made from; the same seed gives the same scene and the same pictures.
-        blocks: coloured blocks (each colour at most once) and, last, perhaps one piece of clutter.
+        blocks: coloured blocks, each colour at most once.
         start: the gripper's first position (x, y), metres.
         look: how it is seen.
         task: what is asked for; its colour, if it has one, is on the table.
@@ -89,7 +85,7 @@ class Scene:
     def target(self) -> Block:
         """The block that the task names; ValueError if it names none."""
         for block in self.blocks:
-            if block.colour and block.colour == self.task.colour:
+            if block.colour == self.task.colour:
                 return block
         raise ValueError(f"{self.task.instruction!r} names no block")
 
@@ -101,7 +97,7 @@ class Scene:
     @property
     def colours(self) -> tuple[str, ...]:
         """Colours that can be asked for here."""
-        return tuple(b.colour for b in self.blocks if b.colour)
+        return tuple(b.colour for b in self.blocks)
 
     def asked(self, instruction: str) -> Scene:
         """This layout with another task; ConfigError if the sentence asks for no block on the table."""
@@ -126,7 +122,7 @@ def sample_scene(seed: int, counts: tuple[int, ...] = BLOCK_COUNTS) -> Scene:
     """The scene of ``seed`` with one of ``counts`` coloured blocks; see :data:`SEEDS` for the use of seeds."""
     rng = np.random.default_rng(seed)
     blocks = _blocks(rng, int(rng.choice(counts)))
-    task = Task.sample(rng, tuple(b.colour for b in blocks if b.colour))
+    task = Task.sample(rng, tuple(b.colour for b in blocks))
     target = next(b for b in blocks if b.colour == task.colour)
     start = _place(rng, [(target.x, target.y)], START_REACH_M, START_CLEARANCE_M)
     return Scene(seed, blocks, start, _look(rng), task)
@@ -134,8 +130,6 @@ def sample_scene(seed: int, counts: tuple[int, ...] = BLOCK_COUNTS) -> Scene:
 
 def _blocks(rng: np.random.Generator, count: int) -> tuple[Block, ...]:
     colours = [str(c) for c in rng.permutation(COLOURS)[:count]]
-    if rng.random() < CLUTTER_PROBABILITY:
-        colours.append("")
     places: list[tuple[float, float]] = []
     for _ in colours:
         places.append(_place(rng, places, BLOCK_REACH_M, SPACING_M))
@@ -155,9 +149,6 @@ def _place(
 
 
 def _paint(rng: np.random.Generator, colour: str) -> Rgb:
-    if not colour:
-        grey = float(rng.uniform(0.25, 0.85))
-        return grey, grey * 0.97, grey * 0.93
     hue, spread = HUES[colour]
     degrees = (hue + float(rng.uniform(-spread, spread))) % 360
     return colorsys.hsv_to_rgb(degrees / 360, float(rng.uniform(0.75, 0.95)), float(rng.uniform(0.7, 0.92)))

@@ -46,6 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     findings = examine(arguments.config)
     table = Table(box=None, show_header=False)
+    for _ in range(4):
+        table.add_column(overflow="fold")
     for f in findings:
         mark = "[green]ready[/green]" if f.ready else ("[red]missing[/red]" if f.needed else "[yellow]absent[/yellow]")
         table.add_row(mark, f.what, f.detail, "" if f.ready else f.remedy)

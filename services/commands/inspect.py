@@ -69,13 +69,15 @@ def _actions(m: Manifest) -> Table:
 
 def _graphs(bundle: Bundle) -> Table:
     table = Table(title="graphs", title_justify="left")
-    for column in ("graph", "file", "MB", "inputs", "outputs"):
-        table.add_column(column)
+    table.add_column("graph")
+    table.add_column("MB", justify="right")
+    table.add_column("inputs", overflow="fold")
+    table.add_column("outputs", overflow="fold")
     for name, graph in bundle.manifest.graphs.items():
         size = sum(f.size for n, f in bundle.manifest.files.items() if n.startswith(graph.file)) / 1e6
         ends = [
-            "\n".join(f"{k} {t.dtype} {list(t.shape)}" for k, t in side.items())
+            ", ".join(f"{k} {t.dtype} {list(t.shape)}" for k, t in side.items())
             for side in (graph.inputs, graph.outputs)
         ]
-        table.add_row(name, graph.file, f"{size:.2f}", *ends)
+        table.add_row(name, f"{size:.2f}", *ends)
     return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +19,10 @@ from numpy.typing import NDArray
 
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
-from jetvla.runtime.keys import create_key_pair, load_private_key, sign
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.operator import OperatorConsole
 from jetvla.services.supervisor import Daemons
 
-TINY = Path(__file__).parents[1] / "data" / "tiny-bundle"
 READY_S = 60.0
 # The tiny policy has random weights: it asks for a steady motion, and for a gripper that is out of range.
 UNCOUNTED = {"excess_count": 10**9, "excess_window": 10**9}
@@ -139,12 +136,8 @@ def own_domain() -> Iterator[None]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, object]:
+def settings(tmp_path: Path, signed_bundle: Path) -> dict[str, object]:
     """A signed bundle, moving pictures for a camera, an instruction from the start."""
-    shutil.copytree(TINY, tmp_path / "bundle")
-    key, _ = create_key_pair("test", tmp_path / "keys")
-    raw = (tmp_path / "bundle/manifest.json").read_bytes()
-    (tmp_path / "bundle/manifest.sig").write_bytes(sign(raw, load_private_key(key)))
     (tmp_path / "pictures").mkdir()
     (tmp_path / "run").mkdir()
     rng = np.random.default_rng(0)

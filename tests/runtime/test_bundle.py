@@ -75,9 +75,7 @@ def test_a_whole_bundle_opens_and_names_its_signer(folder: Path, trusted: tuple[
 
 
 @pytest.mark.parametrize("name", ["step.fp32.onnx", "golden.npz"])
-def test_one_flipped_bit_is_found_and_the_file_named(
-    folder: Path, trusted: tuple[TrustedKey, ...], name: str
-) -> None:
+def test_one_flipped_bit_is_found_and_the_file_named(folder: Path, trusted: tuple[TrustedKey, ...], name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
@@ -132,9 +130,7 @@ def test_a_wrong_manifest_is_refused_by_field(
         Bundle.open(folder, trusted)
 
 
-def test_a_manifest_may_not_reach_outside_its_folder(
-    folder: Path, key: Path, trusted: tuple[TrustedKey, ...]
-) -> None:
+def test_a_manifest_may_not_reach_outside_its_folder(folder: Path, key: Path, trusted: tuple[TrustedKey, ...]) -> None:
     manifest = manifest_of(folder)
     files = {name: spec.model_dump() for name, spec in digest_files(folder).items()}
     write_manifest(folder, manifest | {"files": files | {"../golden.npz": files["golden.npz"]}}, key)

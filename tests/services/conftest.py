@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 import yaml
 
-from jetvla.runtime.keys import create_key_pair, load_private_key, sign
 from jetvla.runtime.link.protocol import Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
 
@@ -25,22 +23,16 @@ PATIENCE_S = 60.0
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_bundle: Path) -> Path:
-    """A folder with a signed bundle, the key that is trusted, and a configuration."""
-    shutil.copytree(tiny_bundle, tmp_path / "bundle")
-    private, public = create_key_pair("test", tmp_path / "keys")
-    (tmp_path / "trusted").mkdir()
-    public.rename(tmp_path / "trusted" / public.name)
-    manifest = (tmp_path / "bundle" / "manifest.json").read_bytes()
-    (tmp_path / "bundle" / "manifest.sig").write_bytes(sign(manifest, load_private_key(private)))
-    (tmp_path / "run").mkdir()
-    return tmp_path
+def place(signed_bundle: Path) -> Path:
+    """A folder with a signed bundle, the key that is trusted, and room for a configuration."""
+    (signed_bundle.parent / "run").mkdir()
+    return signed_bundle.parent
 
 
 def _configured(place: Path, **sections: Any) -> Path:
     settings: dict[str, Any] = {
         "bundle": "bundle",
-        "trusted": "trusted",
+        "trusted": "keys",
         "run_dir": "run",
         "cameras": {"front": {"kind": "frames", "path": "pictures", "fps": 50, "loop": True}},
         "instruction": {"text": "pick up the red block"},
