@@ -11,7 +11,7 @@ from typing import Any
 from jetvla.runtime.action_spec import ActionDimension
 from jetvla.runtime.errors import ConfigError
 
-DEFAULTS = "jetvla's default for a slow table robot; slower than the 0.25 m/s of ISO 10218-1's reduced speed"
+DEFAULTS = "jetvla's default for a slow table robot; 0.25 m/s is the reduced speed of ISO 10218-1"
 
 
 def _positive(name: str, value: object) -> None:
