@@ -87,6 +87,8 @@ class GuardReport:
         changed = False
         for event in events:
             self._counts[event.fault or event.kind] += 1
+            if event.kind == "clip":
+                continue  # as often as the policy asks; the count tells enough
             if event.kind == "state":
                 self.reason, changed = event.reason, True
             label = " ".join(filter(None, (event.state.value, event.kind, event.fault)))

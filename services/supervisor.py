@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from jetvla.runtime.errors import JetvlaError
 
@@ -30,10 +31,15 @@ class Daemons:
 
     Each is its own session, so that a Ctrl-C in the terminal reaches the supervisor alone and the guard is not
     cut short.
+
+    Args:
+        config: their configuration file.
+        names: which of them to start.
+        log: takes their messages; None leaves them on this process's standard error.
     """
 
-    def __init__(self, config: Path, names: Sequence[str] = (GUARD, POLICY)) -> None:
-        self._config, self._names = config, names
+    def __init__(self, config: Path, names: Sequence[str] = (GUARD, POLICY), log: IO[bytes] | None = None) -> None:
+        self._config, self._names, self._log = config, names, log
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -41,6 +47,7 @@ class Daemons:
         for name in self._names:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", _MODULES[name], "--config", str(self._config)],
+                stderr=self._log,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )

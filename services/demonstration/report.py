@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from jetvla.services.demonstration.trial import Outcome, Trial
 
 _SHOWN = 4
-_SCALE = 2
+_TILE_PX = 192
 _CAPTION_PX = 28
 _FRAME_MS = 200
 _HOLD_MS = 1500
+_COLOURS = 160
 
 
 def last_line(outcome: Outcome) -> str:
@@ -37,16 +38,18 @@ def write_picture(outcome: Outcome, folder: Path) -> Path:
 
 
 def _row(trials: tuple[Trial, ...], index: int) -> Image.Image:
-    return Image.fromarray(np.concatenate([_tile(t, index) for t in trials], axis=1)).quantize(128)
+    row = Image.fromarray(np.concatenate([_tile(t, index) for t in trials], axis=1))
+    return row.quantize(_COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
 
 
 def _tile(trial: Trial, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """One attempt at one moment, with a caption; its last picture stays when it is over."""
     over = index >= len(trial.pictures) - 1
     image = Image.fromarray(trial.pictures[min(index, len(trial.pictures) - 1)])
-    width, height = image.width * _SCALE, image.height * _SCALE
-    tile = Image.new("RGB", (width, height + _CAPTION_PX), "white")
-    tile.paste(image.resize((width, height), Image.Resampling.NEAREST), (0, _CAPTION_PX))
+    # The camera's noise would make up most of the file.
+    clean = image.filter(ImageFilter.MedianFilter(3)).resize((_TILE_PX, _TILE_PX), Image.Resampling.BILINEAR)
+    tile = Image.new("RGB", (_TILE_PX, _TILE_PX + _CAPTION_PX), "white")
+    tile.paste(clean, (0, _CAPTION_PX))
     verdict = ("  reached" if trial.reached else "  missed") if over else ""
     ImageDraw.Draw(tile).text((6, 8), trial.said + verdict, fill="black")
     return np.asarray(tile)

@@ -42,6 +42,11 @@ class Setting:
     manifest: Manifest
 
     @property
+    def log(self) -> Path:
+        """What the daemons say."""
+        return self.workdir / "daemons.log"
+
+    @property
     def int8_error(self) -> float:
         """Action error of INT8 against FP32 on held-out episodes, as a share of the range."""
         return next(r.relative_error for r in self.manifest.precision if r.precision == PRECISION)

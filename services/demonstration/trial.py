@@ -127,9 +127,11 @@ def run_trials(setting: Setting, count: int) -> Outcome:
     # The robot is this process; the daemons are two more. All meet on one ROS domain of their own.
     os.environ.setdefault("ROS_DOMAIN_ID", str(_DOMAIN))
     scenes = [sample_scene(seed) for seed in seeds("demo", 0, count)]
+    print(f"$ jetvla run --config {setting.config}    (log: {setting.log})", flush=True)
     with (
-        Daemons(setting.config),
         _simulated(scenes[0]) as robot,
+        setting.log.open("wb") as log,
+        Daemons(setting.config, log=log),
         OperatorConsole(load_config(setting.config)) as operator,
     ):
         trials = Trials(setting, robot, operator)
