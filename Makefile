@@ -9,9 +9,8 @@ TYPING := $(BUILD)/typing
 PACKAGES := runtime calibration engines services
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Nodes of tests and demo talk on this machine alone; Humble reads the second name.
+# Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
-export ROS_LOCALHOST_ONLY := 1
 
 .PHONY: setup demo test test-jetpack check bench size clean
 
@@ -53,6 +52,7 @@ $(TYPING)/jetvla:
 
 # The base-size reference with random weights: speed does not depend on them.
 $(BUILD)/bench/base: $(STAMP)
+	mkdir -p $(@D)
 	$(BIN)/jetvla build --random-init base --precision int8 --force --overwrite -o $@
 
 bench: $(BUILD)/bench/base

@@ -15,6 +15,7 @@ from jetvla.runtime.ros.session import RosSession
 if TYPE_CHECKING:
     from std_srvs.srv import Trigger
 
+_ARM_EVERY_S = 0.25
 DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
 
 
@@ -73,6 +74,21 @@ class OperatorConsole:
         if not response.success:
             raise ArmingError(f"the guard refuses to {service}: {response.message}")
         return str(response.message)
+
+    def arm(self, patience_s: float, timeout_s: float) -> str:
+        """Arm as soon as the guard agrees.
+
+        Raises:
+            ArmingError: if it still refuses after ``patience_s``, with its last reasons.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                return self.call("arm", timeout_s)
+            except ArmingError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_ARM_EVERY_S)
 
     def say(self, text: str, timeout_s: float) -> int:
         """Publish an instruction once policy and guard listen; return how many listen.

@@ -9,31 +9,19 @@ from jetvla.runtime.config import GripperOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.ros.session import RosSession
-from jetvla.runtime.sinks.peers import COMMAND_QOS, peer_problems
+from jetvla.runtime.sinks.publisher import CommandPublisher
 
 
-class GripperSink:
+class GripperSink(CommandPublisher):
     """Publishes one absolute gripper dimension in its own unit."""
-
-    message_type = "std_msgs/msg/Float64"
 
     def __init__(self, config: GripperOutput, spec: ActionSpec, session: RosSession) -> None:
         self._index = _index(config, spec)
         self.dimensions = (config.dimension,)
-        self._node = session.node
-        self._publisher = self._node.create_publisher(Float64, config.topic, COMMAND_QOS)
+        super().__init__(Float64, "std_msgs/msg/Float64", config.topic, session)
 
     def publish(self, command: Command) -> None:
-        self._publisher.publish(Float64(data=float(command.values[self._index])))
-
-    def stay_alive(self) -> None:
-        self._publisher.assert_liveliness()
-
-    def peer_problems(self) -> tuple[str, ...]:
-        return peer_problems(self._node, self._publisher.topic_name, self.message_type)
-
-    def close(self) -> None:
-        self._node.destroy_publisher(self._publisher)
+        self.send(Float64(data=float(command.values[self._index])))
 
 
 def _index(config: GripperOutput, spec: ActionSpec) -> int:

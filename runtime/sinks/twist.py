@@ -9,35 +9,23 @@ from jetvla.runtime.config import TwistOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.ros.session import RosSession
-from jetvla.runtime.sinks.peers import COMMAND_QOS, peer_problems
+from jetvla.runtime.sinks.publisher import CommandPublisher
 
 
-class TwistSink:
+class TwistSink(CommandPublisher):
     """Publishes the action's linear and angular dimensions; a name configured as null sends 0."""
-
-    message_type = "geometry_msgs/msg/Twist"
 
     def __init__(self, config: TwistOutput, spec: ActionSpec, session: RosSession) -> None:
         self._linear = _indices(config, spec, "linear")
         self._angular = _indices(config, spec, "angular")
         self.dimensions = tuple(n for n in (*config.linear, *config.angular) if n is not None)
-        self._node = session.node
-        self._publisher = self._node.create_publisher(Twist, config.topic, COMMAND_QOS)
+        super().__init__(Twist, "geometry_msgs/msg/Twist", config.topic, session)
 
     def publish(self, command: Command) -> None:
         message = Twist()
         for vector, indices in ((message.linear, self._linear), (message.angular, self._angular)):
             vector.x, vector.y, vector.z = (0.0 if i is None else float(command.values[i]) for i in indices)
-        self._publisher.publish(message)
-
-    def stay_alive(self) -> None:
-        self._publisher.assert_liveliness()
-
-    def peer_problems(self) -> tuple[str, ...]:
-        return peer_problems(self._node, self._publisher.topic_name, self.message_type)
-
-    def close(self) -> None:
-        self._node.destroy_publisher(self._publisher)
+        self.send(message)
 
 
 def _indices(config: TwistOutput, spec: ActionSpec, quantity: str) -> list[int | None]:

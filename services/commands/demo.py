@@ -27,6 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     setting = prepare(arguments.workdir, arguments.checkpoint)
     outcome = run_trials(setting, arguments.episodes)
     picture = write_picture(outcome, arguments.workdir)
+    if outcome.armings > 1:
+        print(
+            f"the guard stopped the robot {outcome.armings - 1} times, and it was armed again; {setting.log} says why"
+        )
     print(f"picture: {picture}")
     print(last_line(outcome))
     return 0 if outcome.reached >= PASS_SHARE * len(outcome.trials) else 1

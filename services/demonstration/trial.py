@@ -16,7 +16,7 @@ from jetvla.calibration.simulator.judge import LIMIT_S
 from jetvla.calibration.simulator.scene import Scene, sample_scene, seeds
 from jetvla.calibration.simulator.task import Task
 from jetvla.runtime.config import load_config
-from jetvla.runtime.errors import ArmingError, JetvlaError
+from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.telemetry.status import Status, read_status
@@ -84,16 +84,9 @@ class Trials:
 
     def arm(self) -> None:
         """Arm as soon as the guard agrees; it says why not until then."""
-        deadline = time.monotonic() + READY_S
-        while True:
-            try:
-                print(f"$ jetvla arm\n{self._operator.call('arm', READY_S)}", flush=True)
-                self.armings += 1
-                return
-            except ArmingError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.25)
+        print(f"$ jetvla arm --wait {READY_S:g}", flush=True)
+        print(self._operator.arm(READY_S, READY_S), flush=True)
+        self.armings += 1
 
     def attempt(self, scene: Scene, said: str) -> Trial:
         """Put ``scene`` on the table, say ``said``, and watch until it is over."""

@@ -18,7 +18,6 @@ import yaml
 from numpy.typing import NDArray
 
 from jetvla.runtime.config import load_config
-from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.operator import OperatorConsole
 from jetvla.services.supervisor import Daemons
@@ -80,15 +79,7 @@ class Rig:
 
     def arm(self) -> None:
         """Arm as soon as the guard agrees."""
-        deadline = time.monotonic() + READY_S
-        while True:
-            try:
-                self.operator.call("arm", READY_S)
-                return
-            except JetvlaError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        self.operator.arm(READY_S, READY_S)
 
     def move(self) -> None:
         """Arm, and wait until the robot moves at speed."""

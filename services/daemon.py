@@ -1,0 +1,54 @@
+"""What both daemons have in common: command line, log, signals, and how a user's error ends them."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gc
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.keys import load_trusted
+
+Work = Callable[[Config, Bundle, threading.Event], None]
+
+
+def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] | None = None) -> int:
+    """Check the configuration that ``--config`` names, verify its bundle, and ``work`` on both.
+
+    Args:
+        name: stands before every line of the log.
+        purpose: for ``--help``.
+        work: returns soon after its event is set, which SIGTERM and SIGINT do.
+
+    Returns:
+        The exit status: 0 when asked to end, 1 on a user's error.
+    """
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("--config", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
+    faulthandler.enable()
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    try:
+        config = load_config(arguments.config)
+        work(config, Bundle.open(config.bundle, load_trusted(config.trusted)), asked)
+    except JetvlaError as error:
+        logging.getLogger(f"jetvla.{name}").error("%s", error)
+        return 1
+    return 0
+
+
+def keep_for_good() -> None:
+    """What is in memory now stays: no collection will go through it, which would take longer than a guard's tick."""
+    gc.collect()
+    gc.freeze()
