@@ -50,10 +50,15 @@ def test_every_module_imports_from_an_installed_wheel(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)], check=True
     )
-    # The dependencies of this environment, without the editable install that lies among them.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    # The dependencies of this environment, start-up files included: ROS 2 needs its own. The editable install that
+    # lies among them comes after the wheel, and the last line of this test sees to it that it is not what is found.
+    dependencies = sysconfig.get_path("purelib")
+    (site / "dependencies.pth").write_text(f"import site; site.addsitedir({dependencies!r})")
+    # A file, because the start-up of ROS 2's wheels runs Python once more and does not pass on a program text.
+    script = tmp_path / "import_all.py"
+    script.write_text(IMPORT_ALL)
     listing = subprocess.run(
-        [place / "bin/python", "-c", IMPORT_ALL, *FOLDERS], check=True, capture_output=True, cwd=tmp_path, text=True
+        [place / "bin/python", script, *FOLDERS], check=True, capture_output=True, cwd=tmp_path, text=True
     )
     found: dict[str, str] = json.loads(listing.stdout.splitlines()[-1])
     assert found.keys() == modules_of_the_tree()
