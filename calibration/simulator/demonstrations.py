@@ -29,11 +29,11 @@ _NOISE_M_S = 0.12
 _NOISE_STEPS = 3  # a push lasts this long
 # Where a demonstration begins: anywhere, near the goal (where precision is needed), or over some block (which
 # must be left if it is the wrong one).
-_STARTS = (0.7, 0.2, 0.1)
+_STARTS = (0.6, 0.3, 0.1)
 _NEAR_M = 0.045
 # Tables with few blocks, and tasks without any, teach where the gripper and a block are before the words matter.
 _COUNTS = (1, 2, 3, 3)
-_HOME_PROBABILITY = 0.1
+_HOME_PROBABILITY = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)

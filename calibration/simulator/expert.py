@@ -10,7 +10,7 @@ from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 
 # Gain times the loop's delay (0.15 s) stays well below 1, so that a policy that imitates this does not
 # overshoot; gain times speed stays below a guard's 0.5 m/s^2.
-GAIN_PER_S = 1.0
+GAIN_PER_S = 1.5
 SPEED_M_S = 0.2
 # The jaws close little by little: a policy learns a ramp sooner than a step.
 GRIP_FROM_M, GRIP_TO_M = 0.10, 0.02
