@@ -13,9 +13,11 @@ from jetvla.runtime.errors import ArmingError, JetvlaError
 from jetvla.runtime.ros.session import RosSession
 
 if TYPE_CHECKING:
+    from rclpy.publisher import Publisher
     from std_srvs.srv import Trigger
 
 _ARM_EVERY_S = 0.25
+_ACKNOWLEDGED_EVERY_S = 0.005
 DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
 
 
@@ -41,6 +43,7 @@ class OperatorConsole:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session = RosSession(f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id)
+        self._speaker: Publisher | None = None
 
     @classmethod
     def of(cls, path: Path) -> OperatorConsole:
@@ -96,13 +99,16 @@ class OperatorConsole:
         Raises:
             JetvlaError: if fewer than two listen in time.
         """
+        from rclpy.duration import Duration
         from std_msgs.msg import String
 
         from jetvla.runtime.ros.guard_node import GUARD_NODE
         from jetvla.runtime.ros.policy_node import POLICY_NODE
 
         topic = self._config.instruction.topic
-        publisher = self._session.node.create_publisher(String, topic, 10)
+        if self._speaker is None:
+            self._speaker = self._session.node.create_publisher(String, topic, 10)
+        publisher = self._speaker
         deadline = time.monotonic() + timeout_s
         while (missing := {GUARD_NODE, POLICY_NODE} - self._listeners(publisher.topic_name)) or (
             publisher.get_subscription_count() < 2
@@ -114,7 +120,11 @@ class OperatorConsole:
                 )
             self._session.spin_once(0.05)
         publisher.publish(String(data=text))
-        publisher.wait_for_all_acked()
+        # Asked in short turns: rclpy holds the interpreter lock for as long as it waits here.
+        while not publisher.wait_for_all_acked(Duration(nanoseconds=0)):
+            if time.monotonic() > deadline:
+                raise JetvlaError(f"not every listener of {topic} acknowledged within {timeout_s:g} s; say it again")
+            time.sleep(_ACKNOWLEDGED_EVERY_S)
         return int(publisher.get_subscription_count())
 
     def _listeners(self, topic: str) -> set[str]:
