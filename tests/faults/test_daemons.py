@@ -102,15 +102,25 @@ def _refusal(rig: Rig) -> str:
     return ""
 
 
-def test_no_camera_and_no_instruction_are_waited_for(start: Start, settings: Settings, tmp_path: Path) -> None:
+def test_no_camera_is_reported_and_waited_for(start: Start, settings: Settings) -> None:
     settings["cameras"] = {"front": {"kind": "ros", "topic": "/nobody"}}
+    rig = start()
+    within(30, lambda: rig.status().policy.startswith("idle, no camera"), "it waits for a camera")
+    assert "no_camera" in _refusal(rig)
+    assert rig.daemons.dead() is None
+
+
+def test_no_instruction_is_waited_for_armed_and_at_rest(start: Start, settings: Settings) -> None:
     settings["instruction"] = {}
     rig = start()
     within(30, lambda: rig.status().policy.startswith("idle, no instruction"), "it waits for an instruction")
+    rig.arm()
+    assert not rig.published().any()
     rig.operator.say("pick up the red block", 10)
-    within(10, lambda: rig.status().policy.startswith("idle, no camera"), "it waits for a camera")
-    assert "no_camera" in _refusal(rig)
-    assert rig.daemons.dead() is None
+    within(10, lambda: bool(rig.sent) and rig.sent[-1].speed > 0.1, "the robot moves")
+    rig.operator.say("", 10)
+    within(10, lambda: rig.sent[-1].speed == 0, "the robot rests")
+    assert rig.status().state == "ARMED"
 
 
 def test_ctrl_c_stops_the_robot_first(start: Start, tmp_path: Path, settings: Settings) -> None:
