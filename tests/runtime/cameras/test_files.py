@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def picture(number: int) -> NDArray[np.uint8]:
 
 
 def write_video(path: Path, codec: str, times: list[int] | None = None) -> Path:
+    # As root, SVT-AV1 makes the thread that calls it a real-time one: let that be one which ends.
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(_encode, path, codec, times).result()
+
+
+def _encode(path: Path, codec: str, times: list[int] | None) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
