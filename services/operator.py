@@ -99,7 +99,6 @@ class OperatorConsole:
         Raises:
             JetvlaError: if fewer than two listen in time.
         """
-        from rclpy.duration import Duration
         from std_msgs.msg import String
 
         from jetvla.runtime.ros.guard_node import GUARD_NODE
@@ -120,12 +119,22 @@ class OperatorConsole:
                 )
             self._session.spin_once(0.05)
         publisher.publish(String(data=text))
-        # Asked in short turns: rclpy holds the interpreter lock for as long as it waits here.
-        while not publisher.wait_for_all_acked(Duration(nanoseconds=0)):
-            if time.monotonic() > deadline:
-                raise JetvlaError(f"not every listener of {topic} acknowledged within {timeout_s:g} s; say it again")
-            time.sleep(_ACKNOWLEDGED_EVERY_S)
         return int(publisher.get_subscription_count())
+
+    def delivered(self, timeout_s: float) -> None:
+        """Wait until every listener has acknowledged what was said; DDS may take seconds to say so.
+
+        Raises:
+            JetvlaError: if one has not in time.
+        """
+        from rclpy.duration import Duration
+
+        deadline = time.monotonic() + timeout_s
+        # Asked in short turns: rclpy holds the interpreter lock for as long as it waits here.
+        while self._speaker is not None and not self._speaker.wait_for_all_acked(Duration(nanoseconds=0)):
+            if time.monotonic() > deadline:
+                raise JetvlaError(f"not every listener acknowledged within {timeout_s:g} s; say it again")
+            time.sleep(_ACKNOWLEDGED_EVERY_S)
 
     def _listeners(self, topic: str) -> set[str]:
         return {info.node_name for info in self._session.node.get_subscriptions_info_by_topic(topic)}

@@ -15,11 +15,13 @@ class StageTimes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._histograms: dict[str, WindowedHistogram] = {}
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything, as after a warm-up."""
-        self._histograms = {name: WindowedHistogram() for name in STAGE_NAMES}
+    def reset(self, keep: tuple[str, ...] = ()) -> None:
+        """Forget every stage but ``keep``, as after a warm-up."""
+        kept = {name: self._histograms[name] for name in keep}
+        self._histograms = {name: kept.get(name) or WindowedHistogram() for name in STAGE_NAMES}
         self._turn_ns = self._clock.now_ns() + seconds_to_ns(PERIOD_S)
 
     def record(self, stage: str, duration_ns: int) -> None:

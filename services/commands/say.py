@@ -16,5 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     with OperatorConsole.of(arguments.config) as console:
         listeners = console.say(arguments.text, arguments.timeout)
+        console.delivered(arguments.timeout)
     print(f"said to {listeners} listeners: {arguments.text}")
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.keys import create_key_pair
+from jetvla.runtime.telemetry.stages import STAGE_NAMES
 from jetvla.services.cli import COMMANDS, main
 
 
@@ -134,7 +135,7 @@ def test_profile_measures_every_stage(signed_bundle: Path, tmp_path: Path, capsy
     assert main(words) == 0
     assert "frame-to-command age p50" in capsys.readouterr().out
     result = json.loads(figures.read_text())
-    assert {"capture", "preprocess", "step", "link", "guard", "publish", "age"} <= result["stages"].keys()
+    assert result["stages"].keys() == set(STAGE_NAMES)
     assert result["stages"]["step"]["count"] > 10
     for stage in result["stages"].values():
         assert 0 < stage["p50"] <= stage["p99"] <= stage["max"]
