@@ -134,6 +134,7 @@ class PolicyProcess:
 
 def _self_test(model: Model) -> GoldenResult:
     golden = run_golden(model)
+    model.forget()
     log.log(
         logging.INFO if golden.passed else logging.ERROR,
         "%s on %s %s, precision %s: golden self-test %s, error %.3g of at most %.3g",

@@ -44,6 +44,10 @@ class Language:
         self._sentence: str | None = None
         self._known = Understood({}, 0, 0, 0)
 
+    def forget(self) -> None:
+        """Read the next sentence anew, whichever it is."""
+        self._sentence = None
+
     def understand(self, sentence: str) -> Understood:
         """Run the language graph, unless ``sentence`` is the one of before.
 

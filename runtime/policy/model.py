@@ -54,6 +54,11 @@ class Model:
             engine = _open(bundle, backend, "language.fp32", options)
             self._language = Language(bundle, manifest.text, engine, clock)
 
+    def forget(self) -> None:
+        """Read the next sentence anew: what a self-test read is not what an operator said."""
+        if self._language is not None:
+            self._language.forget()
+
     def infer(self, images: Mapping[str, Array], sentence: str) -> Step:
         """Answer one observation: images uint8 [1, H, W, 3] of the policy's size, by ``image_<camera>``.
 
