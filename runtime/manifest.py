@@ -94,8 +94,8 @@ class ErrorReport(_Record):
 class PrecisionReport(_Record):
     """What became of one requested precision of the step graph.
 
-    ``error`` is against FP32 on held-out episodes. ``relative_error`` is the mean over dimensions of mean error
-    divided by that dimension's range; ``tolerance`` is its limit.
+    ``error`` is against FP32 on held-out episodes. ``relative_error`` is the mean error divided by
+    the range, averaged over the dimensions that vary in the recordings; ``tolerance`` is its limit.
     """
 
     precision: Precision

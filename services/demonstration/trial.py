@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,9 +15,9 @@ from jetvla.calibration.simulator.judge import LIMIT_S
 from jetvla.calibration.simulator.scene import Scene, sample_scene, seeds
 from jetvla.calibration.simulator.task import Task
 from jetvla.runtime.config import load_config
-from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.ros.spinner import Spinner
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.demonstration.setting import Setting
 from jetvla.services.operator import OperatorConsole
@@ -150,20 +149,7 @@ def _permuted(scenes: list[Scene]) -> Iterator[tuple[Scene, str]]:
 @contextmanager
 def _simulated(scene: Scene) -> Iterator[SimulatedRobot]:
     """A robot whose node spins in a thread of its own until the context ends."""
-    over = threading.Event()
     with RosSession("table_robot") as session:
         robot = SimulatedRobot(scene, session)
-
-        def spin() -> None:
-            while not over.is_set():
-                session.spin_once(0.05)
-
-        thread = threading.Thread(target=spin, name="table_robot")
-        thread.start()
-        try:
+        with closing(Spinner(session)):
             yield robot
-        finally:
-            over.set()
-            thread.join(5.0)
-            if thread.is_alive():
-                raise JetvlaError("the simulated robot did not end")

@@ -7,9 +7,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,15 +51,15 @@ class Rig:
         from geometry_msgs.msg import Twist
 
         from jetvla.runtime.ros.session import RosSession
+        from jetvla.runtime.ros.spinner import Spinner
 
         self.path = folder / "jetvla.yaml"
         self.path.write_text(yaml.safe_dump(settings))
         self.config = load_config(self.path)
         self.sent: list[Sent] = []
-        self._driver = resources.enter_context(RosSession("driver"))
-        self._driver.node.create_subscription(Twist, "/cmd_vel", self._note, 10)
-        self._over = False
-        self._thread = resources.enter_context(_spinning(self._driver))
+        driver = resources.enter_context(RosSession("driver"))
+        driver.node.create_subscription(Twist, "/cmd_vel", self._note, 10)
+        resources.enter_context(closing(Spinner(driver)))
         self.daemons = resources.enter_context(Daemons(self.path))
         self.operator = resources.enter_context(OperatorConsole(self.config))
         within(READY_S, self.config.status.exists, "the guard reports")
@@ -69,8 +70,8 @@ class Rig:
         values = [json.loads(line)["values"] for line in lines]
         return np.array([np.linalg.norm([v["x"], v["y"], v["z"]]) for v in values])
 
-    def _note(self, twist: object) -> None:
-        linear = twist.linear  # type: ignore[attr-defined]
+    def _note(self, twist: Any) -> None:
+        linear = twist.linear
         speed = float(np.linalg.norm([linear.x, linear.y, linear.z]))
         self.sent.append(Sent(time.monotonic_ns(), speed))
 
@@ -90,29 +91,6 @@ class Rig:
         """Send a signal to a daemon; when, in monotonic nanoseconds."""
         os.kill(self.daemons.processes[name].pid, number)
         return time.monotonic_ns()
-
-
-def _spinning(session: object) -> object:
-    import threading
-    from contextlib import contextmanager
-
-    @contextmanager
-    def spin() -> Iterator[None]:
-        over = threading.Event()
-
-        def work() -> None:
-            while not over.is_set():
-                session.spin_once(0.05)  # type: ignore[attr-defined]
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    return spin()
 
 
 @pytest.fixture(scope="session", autouse=True)
