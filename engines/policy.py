@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from jetvla.engines.families.family import PolicyFamily
+from jetvla.engines.families.family import Batch, PolicyFamily
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings
 from jetvla.engines.text import TextEncoder
 
@@ -24,26 +24,42 @@ class Policy:
         settings: its ``config.yaml``.
         network: weights; see :meth:`PolicyFamily.network`.
         actions: how to un-normalise its output.
-        text: its tokenizer.
+        text: its tokenizer; None for a family without language.
     """
 
     family: PolicyFamily
     settings: PolicySettings
     network: nn.Module
     actions: ActionNormalization
-    text: TextEncoder
+    text: TextEncoder | None
 
-    def act(self, image: NDArray[np.uint8], instruction: str) -> NDArray[np.float32]:
-        """Actions float32 [horizon, D] in physical units for one resized image uint8 [H, W, 3]."""
-        ids, mask = self.encode([instruction])
+    def act(
+        self, images: Mapping[str, NDArray[np.uint8]], state: NDArray[np.float32] | None, instruction: str
+    ) -> NDArray[np.float32]:
+        """Actions float32 [horizon, D] in physical units.
+
+        Args:
+            images: resized, uint8 [H, W, 3] by camera.
+            state: float32 [S] in the policy's order, or None if it takes none.
+            instruction: a sentence; a family without language ignores it.
+        """
+        ids, mask = (None, None) if self.text is None else self.encode([instruction])
+        batch = Batch(
+            {camera: torch.from_numpy(image[None]) for camera, image in images.items()},
+            None if state is None else torch.from_numpy(state[None]),
+            ids,
+            mask,
+        )
         self.network.eval()
         with torch.no_grad():
-            normalised = self.network(torch.from_numpy(image[None]), ids, mask)[0].numpy()
+            normalised = self.family.act(self.network, self.settings, batch)[0].numpy()
         mean, std = np.array(self.actions.mean, np.float32), np.array(self.actions.std, np.float32)
         physical: NDArray[np.float32] = (normalised * std + mean).astype(np.float32)
         return physical
 
     def encode(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids and attention mask, int64 [N, L]."""
+        """Ids and attention mask, int64 [N, L]; only for a family with language."""
+        assert self.text is not None
+        assert self.settings.text is not None
         ids, mask = self.text.encode(instructions, self.settings.text.max_tokens)
         return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -88,12 +88,14 @@ class InstructionConfig(_Section):
 
 
 class PolicyConfig(_Section):
-    """The policy process. Precision ``auto`` takes INT8 where there is one; threads ``auto`` leaves a core free."""
+    """The policy process. Precision ``auto`` takes what ``jetvla compile`` chose, else INT8 where there is one; threads
+    ``auto`` leaves a core free. ``engines`` is the folder of what was compiled."""
 
-    backend: Literal["auto", "onnxruntime", "null"] = "auto"
+    backend: Literal["auto", "onnxruntime", "tensorrt", "null"] = "auto"
     precision: Literal["auto", "fp32", "fp16", "int8-fp32", "int8-fp16"] = "auto"
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     rate_hz: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = "auto"
+    engines: Path = Path("/var/cache/jetvla/engines")
 
 
 class TwistOutput(_Section):

@@ -91,11 +91,36 @@ class ErrorReport(_Record):
     mean: tuple[float, ...]
 
 
+class BlockReport(_Record):
+    """One block of the policy in an INT8 graph.
+
+    Errors are tolerance-relative: 1 is exactly at the tolerance of the worst action dimension.
+
+    Attributes:
+        alone: error when nothing but this block computes in INT8; None if it was not measured.
+        together: error of this block and all that were chosen before it; None if it was not measured.
+        share: its part of the step's multiplications, 0 to 1.
+    """
+
+    name: str
+    precision: Literal["int8", "float"]
+    alone: float | None
+    together: float | None
+    share: float
+
+
 class PrecisionReport(_Record):
     """What became of one requested precision of the step graph.
 
-    ``error`` is against FP32 on held-out episodes. ``relative_error`` is the mean error divided by
-    the range, averaged over the dimensions that vary in the recordings; ``tolerance`` is its limit.
+    Attributes:
+        error: against FP32 on held-out episodes.
+        relative_error: largest, over the dimensions that vary in the recordings, of the mean error divided by the
+            dimension's scale (:attr:`GoldenSpec.scale`).
+        tolerance: largest mean error that ships, per dimension, in its unit.
+        tolerance_share: largest, over the same dimensions, of the mean error divided by the tolerance; above 1 the
+            graph is not written.
+        smooth_alpha: strength of SmoothQuant; None without it.
+        blocks: every block of an INT8 graph, in the order of the graph.
     """
 
     precision: Precision
@@ -104,18 +129,34 @@ class PrecisionReport(_Record):
     held_out: Literal["held-out episodes", "random observations"]
     error: ErrorReport
     relative_error: float
-    tolerance: float
+    tolerance: tuple[float, ...]
+    tolerance_share: float
     quantized_nodes: int = 0
     float_nodes: int = 0
+    smooth_alpha: float | None = None
+    blocks: tuple[BlockReport, ...] = ()
 
 
 class CalibrationSpec(_Record):
-    """Where the activation ranges came from."""
+    """Where the activation ranges came from.
 
-    method: Literal["mse"]
+    Attributes:
+        method: how a histogram became a range.
+        selection: how ``samples`` were chosen among the recorded steps of ``episodes``, with ``seed``.
+        held_out: the episodes that judged; none of them is in ``episodes``.
+        data_sha256: digest of the calibration images, states and sentences.
+        coverage: largest and mean distance of a recorded step to the nearest sample, in standard deviations of the
+            features; None where there was nothing to choose from.
+    """
+
+    method: Literal["mse", "max", "percentile", "entropy"]
     samples: int = Field(ge=0)
+    selection: Literal["covering", "uniform"]
+    seed: int
     episodes: tuple[str, ...]
+    held_out: tuple[str, ...]
     data_sha256: str
+    coverage: tuple[float, float] | None = None
 
 
 class FileSpec(_Record):

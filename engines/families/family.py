@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What a network is given.
+
+    Attributes:
+        images: uint8 [B, H, W, 3] by the policy's camera name, already resized.
+        state: float32 [B, S] in physical units; None for a policy without state.
+        input_ids, attention_mask: int64 [B, L]; None for a family without language.
+    """
+
+    images: Mapping[str, torch.Tensor]
+    state: torch.Tensor | None
+    input_ids: torch.Tensor | None
+    attention_mask: torch.Tensor | None
+
+
+@dataclass(frozen=True)
 class GraphSource:
     """One graph to export: a module, and example inputs by name in the order of its ``forward``.
 
@@ -55,11 +71,17 @@ class PolicyFamily(Protocol):
         """Validate the contents of a ``config.yaml``; ConfigError names every mistake."""
 
     def network(self, settings: PolicySettings, vocabulary: int) -> nn.Module:
-        """A network with random weights: ``(images uint8 [B, H, W, 3], input_ids int64 [B, L], attention_mask
-        int64 [B, L]) -> float32 [B, horizon, D]``, normalised. ConfigError if it cannot embed ``vocabulary`` ids."""
+        """A network with random weights. ConfigError if it cannot embed ``vocabulary`` ids (0 without language)."""
 
     def canonical(self, state: StateDict) -> StateDict:
         """A state dict under the names that :meth:`network` uses, without tensors that it never uses."""
 
+    def act(self, network: nn.Module, settings: PolicySettings, batch: Batch) -> torch.Tensor:
+        """Normalised actions, float32 [B, horizon, D]."""
+
     def export_plan(self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization) -> ExportPlan:
         """What to export; images are uint8 inputs, and actions come out in physical units."""
+
+    def block(self, module: str) -> str:
+        """What people call the part of the network at a dotted module path, such as ``ViT block 7 MLP``; empty if it
+        belongs to none."""

@@ -35,7 +35,7 @@ class TextSettings(Settings):
 
 
 class PolicySettings(Settings):
-    """What a policy sees and does.
+    """What a policy sees and does. A family adds its sizes.
 
     Attributes:
         family: row of :data:`jetvla.engines.families.FAMILIES`.
@@ -47,8 +47,7 @@ class PolicySettings(Settings):
         state: names of the state's numbers, in order.
         resize: how training made the network's input from the camera's image.
         action: meaning of every action dimension.
-        image: pixel normalisation.
-        text: tokenization.
+        text: tokenization; None for a family without language.
     """
 
     family: str
@@ -60,8 +59,7 @@ class PolicySettings(Settings):
     state: tuple[str, ...] = ()
     resize: ResizeSpec
     action: ActionSpec
-    image: ImageNormalization = ImageNormalization()
-    text: TextSettings = TextSettings()
+    text: TextSettings | None = None
 
 
 class ActionNormalization(Settings):

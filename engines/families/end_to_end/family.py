@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from jetvla.engines.families.end_to_end.graphs import LanguageGraph, StepGraph
 from jetvla.engines.families.end_to_end.network import EndToEndVLA
 from jetvla.engines.families.end_to_end.settings import EndToEndSettings
-from jetvla.engines.families.family import ExportPlan, GraphSource, PolicyFamily
+from jetvla.engines.families.family import Batch, ExportPlan, GraphSource, PolicyFamily
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings, validated
 from jetvla.runtime.errors import ConfigError
 
@@ -60,8 +60,13 @@ class EndToEnd:
     def canonical(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return {_renamed(name): tensor for name, tensor in state.items() if not _UNUSED.match(name)}
 
+    def act(self, network: nn.Module, settings: PolicySettings, batch: Batch) -> Tensor:
+        actions: Tensor = network(batch.images[settings.cameras[0].name], batch.input_ids, batch.attention_mask)
+        return actions
+
     def export_plan(self, network: nn.Module, settings: PolicySettings, actions: ActionNormalization) -> ExportPlan:
         assert isinstance(network, EndToEndVLA)
+        assert isinstance(settings, EndToEndSettings)
         network.eval()
         table: Tensor = network.language_encoder.get_input_embeddings().weight.detach()
         outside = table.nbytes > EMBEDDING_IN_GRAPH
@@ -69,7 +74,7 @@ class EndToEnd:
         return ExportPlan((language, _step_source(network, settings, actions, language)), table if outside else None)
 
 
-def _language_source(network: EndToEndVLA, settings: PolicySettings, table: Tensor | None) -> GraphSource:
+def _language_source(network: EndToEndVLA, settings: EndToEndSettings, table: Tensor | None) -> GraphSource:
     length = settings.text.max_tokens
     words = (
         {"input_ids": torch.ones(1, length, dtype=torch.int64)}

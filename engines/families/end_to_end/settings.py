@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from jetvla.engines.families.settings import PolicySettings, Settings
+from jetvla.engines.families.settings import ImageNormalization, PolicySettings, Settings, TextSettings
 
 Attention = Literal["corrected", "course"]
 
@@ -83,6 +83,8 @@ class EndToEndSettings(PolicySettings):
 
     family: Literal["end_to_end"] = "end_to_end"
     attention: Attention = "corrected"
+    image: ImageNormalization = ImageNormalization()
+    text: TextSettings = TextSettings()
     model: ModelSettings
 
     @model_validator(mode="after")
