@@ -44,15 +44,18 @@ def load_checkpoint(folder: Path, overrides: Mapping[str, Any] | None = None) ->
     if not weights.is_file():
         raise CheckpointError(f"{folder} has neither {WEIGHTS} nor {PICKLED_WEIGHTS}")
     actions = _read_normalization(folder / NORMALIZATION, settings)
-    return assemble(settings, weights, actions, TextEncoder.read(folder / TOKENIZER))
+    text = None if settings.text is None else TextEncoder.read(folder / TOKENIZER)
+    return assemble(settings, weights, actions, text)
 
 
-def assemble(settings: PolicySettings, weights: Path | None, actions: ActionNormalization, text: TextEncoder) -> Policy:
+def assemble(
+    settings: PolicySettings, weights: Path | None, actions: ActionNormalization, text: TextEncoder | None
+) -> Policy:
     """A policy from its parts; random weights (from torch's generator) if ``weights`` is None."""
     family = find_family(settings.family)
-    network = family.network(settings, text.size)
+    network = family.network(settings, 0 if text is None else text.size)
     if weights is not None:
-        _fill(network, family.canonical(read_state(weights)), weights)
+        fill(network, family.canonical(read_state(weights)), weights)
     return Policy(family, settings, network.eval(), actions, text)
 
 
@@ -60,7 +63,8 @@ def save_checkpoint(policy: Policy, folder: Path) -> None:
     """Write ``policy`` to ``folder``; every file appears atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / CONFIG, yaml.safe_dump(policy.settings.model_dump(mode="json"), sort_keys=False).encode())
-    _replace(folder / TOKENIZER, policy.text.json.encode())
+    if policy.text is not None:
+        _replace(folder / TOKENIZER, policy.text.json.encode())
     _replace(folder / NORMALIZATION, policy.actions.model_dump_json(indent=1).encode())
     partial = folder / f".{WEIGHTS}.partial"
     save_file({name: tensor.contiguous() for name, tensor in policy.network.state_dict().items()}, partial)
@@ -122,7 +126,8 @@ def read_pickle(path: Path) -> object:
         raise CheckpointError(f"{path} is damaged or unsafe to load: {reason}") from error
 
 
-def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Put the tensors of ``path`` into ``network``; one CheckpointError lists every one that does not fit."""
     own = network.state_dict()
     problems = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in state]
     problems += [f"unknown: {name} {list(state[name].shape)}" for name in state if name not in own]
@@ -133,5 +138,5 @@ def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
             problems.append(f"not finite: {name}")
     if problems:
         listing = "\n  ".join(sorted(problems))
-        raise CheckpointError(f"{path} does not fit config.yaml ({len(problems)} tensors):\n  {listing}")
+        raise CheckpointError(f"{path} does not fit its configuration ({len(problems)} tensors):\n  {listing}")
     network.load_state_dict(state)

@@ -13,7 +13,7 @@ from jetvla.runtime.cameras import ImageTopics
 from jetvla.runtime.clock import Clock, MonotonicClock
 from jetvla.runtime.config import Config
 from jetvla.runtime.contracts import Instruction
-from jetvla.runtime.errors import LinkError
+from jetvla.runtime.errors import EngineError, LinkError
 from jetvla.runtime.instructions import InstructionInbox
 from jetvla.runtime.link.client import PolicyLink
 from jetvla.runtime.link.protocol import Hello
@@ -41,7 +41,8 @@ class PolicyProcess:
         observers: called after every turn of the loop.
 
     Raises:
-        BundleError, ConfigError, EngineError, MissingDependency: if it cannot run at all.
+        BundleError, ConfigError, EngineError, MissingDependency: if it cannot run at all, or the policy needs joint
+            states, which no source gives yet.
     """
 
     def __init__(
@@ -51,6 +52,11 @@ class PolicyProcess:
         observers: Iterable[Callable[[Turn], None]] = (),
         clock: Clock | None = None,
     ) -> None:
+        if bundle.manifest.state:
+            raise EngineError(
+                f"the policy {bundle.manifest.name} needs the joint states {', '.join(bundle.manifest.state)}, which "
+                "this version of jetvla cannot read; run a policy that acts on images and language alone"
+            )
         self._config, self._clock = config, clock or MonotonicClock()
         self._observers = tuple(observers)
         # The ROS thread puts sentences here and the loop hears them, so the inbox needs no lock.

@@ -49,7 +49,7 @@ class Actor:
         for resizer, image, frame in zip(self._resizers, self._images.values(), frames, strict=True):
             resizer(frame.image, image[0])
         preprocessed = clock.now_ns()
-        step = self._model.infer(self._images, observation.instruction.text)
+        step = self._model.infer(self._images, observation.state, observation.instruction.text)
         if step.language_ns and step.cut:
             _log.warning("the instruction is too long: its last %d tokens are lost on the policy", step.cut)
         t0_ns = min(frame.t_ns for frame in frames)

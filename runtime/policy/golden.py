@@ -43,6 +43,7 @@ class GoldenSample:
     """A real observation, and the actions float32 [H, D] that PyTorch gave for it from the checkpoint."""
 
     images: dict[str, Array]
+    state: NDArray[np.float32] | None
     sentence: str
     actions: NDArray[np.float32]
 
@@ -54,7 +55,8 @@ def golden_samples(bundle: Bundle) -> Iterator[GoldenSample]:
         BundleError: if the file does not hold what the manifest says.
     """
     path, spec = bundle.file(bundle.manifest.golden.file), bundle.manifest.golden
-    names = [f"image_{camera.name}" for camera in bundle.manifest.cameras]
+    images = [f"image_{camera.name}" for camera in bundle.manifest.cameras]
+    names = [*images, *(("state",) if bundle.manifest.state else ())]
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*names, "instructions", "actions")}
@@ -64,8 +66,9 @@ def golden_samples(bundle: Bundle) -> Iterator[GoldenSample]:
     if arrays["actions"].shape != shape or any(len(array) != spec.count for array in arrays.values()):
         raise BundleError(f"{path} does not hold {spec.count} samples, or not of this policy; build the bundle again")
     for i in range(spec.count):
-        images = {name: arrays[name][i : i + 1] for name in names}
-        yield GoldenSample(images, str(arrays["instructions"][i]), arrays["actions"][i])
+        state = arrays["state"][i] if bundle.manifest.state else None
+        sample = {name: arrays[name][i : i + 1] for name in images}
+        yield GoldenSample(sample, state, str(arrays["instructions"][i]), arrays["actions"][i])
 
 
 def run_golden(model: Model) -> GoldenResult:
@@ -83,7 +86,7 @@ def run_golden(model: Model) -> GoldenResult:
     scale = np.asarray(spec.scale, np.float64)
     worst = 0.0
     for sample in golden_samples(model.bundle):
-        actions = model.infer(sample.images, sample.sentence).actions
+        actions = model.infer(sample.images, sample.state, sample.sentence).actions
         off = np.abs(actions - sample.actions.astype(np.float64)) / scale
         worst = max(worst, float(off.max()) if np.isfinite(off).all() else np.inf)
     return GoldenResult(worst, spec.tolerance[model.precision], spec.count)

@@ -34,18 +34,13 @@ class Model:
     """Language and step graph of one precision.
 
     Raises:
-        EngineError: if a graph cannot be loaded, or the policy needs a state, which no source gives yet.
+        EngineError: if a graph cannot be loaded.
     """
 
     def __init__(
         self, bundle: Bundle, backend: Backend, precision: Precision, options: EngineOptions, clock: Clock
     ) -> None:
         manifest = bundle.manifest
-        if manifest.state:
-            raise EngineError(
-                f"the policy {manifest.name} needs the joint states {', '.join(manifest.state)}, which this "
-                "version of jetvla cannot read; run a policy that acts on images and language alone"
-            )
         self.bundle, self.precision, self.clock = bundle, precision, clock
         self.key = _key(bundle, backend, precision, options)
         self._step = _open(bundle, backend, f"step.{precision}", options)
@@ -59,8 +54,9 @@ class Model:
         if self._language is not None:
             self._language.forget()
 
-    def infer(self, images: Mapping[str, Array], sentence: str) -> Step:
-        """Answer one observation: images uint8 [1, H, W, 3] of the policy's size, by ``image_<camera>``.
+    def infer(self, images: Mapping[str, Array], state: NDArray[np.float32] | None, sentence: str) -> Step:
+        """Answer one observation: images uint8 [1, H, W, 3] of the policy's size, by ``image_<camera>``; the state
+        float32 [S], or None if the policy takes none.
 
         The actions are what the engine gave and may hold NaN: the guard judges them.
 
@@ -69,6 +65,8 @@ class Model:
         """
         cut = tokenize_ns = language_ns = 0
         inputs = dict(images)
+        if state is not None:
+            inputs["state"] = state[None]
         if self._language is not None:
             outputs, cut, tokenize_ns, language_ns = self._language.understand(sentence)
             inputs.update(outputs)

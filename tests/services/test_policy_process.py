@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from PIL import Image
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import load_config
+from jetvla.runtime.errors import EngineError
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, IdleReason
 from jetvla.runtime.link.server import LinkLost
 from jetvla.services.policy_process import PolicyProcess
@@ -173,3 +175,10 @@ def test_spoken_sentences_are_heard_by_the_loop(place: Path, configured: Configu
     assert heard.text == "move to the green block"
     process._spoken.put("stop it")
     assert process.instruction() is None
+
+
+def test_a_policy_that_needs_a_state_is_refused_and_not_fed_zeros(place: Path, configured: Configure) -> None:
+    bundle = Bundle.open(place / "bundle", None)
+    manifest = bundle.manifest.model_copy(update={"state": ("elbow", "wrist")})
+    with pytest.raises(EngineError, match="needs the joint states elbow, wrist"):
+        PolicyProcess(load_config(configured()), dataclasses.replace(bundle, manifest=manifest))

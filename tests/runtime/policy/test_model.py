@@ -32,19 +32,19 @@ def opened(bundle: Bundle, **settings: object) -> Model:
 def test_the_model_computes_what_the_graphs_say(make_bundle: MakeBundle, answer: Answer) -> None:
     model = opened(make_bundle())
     for sentence, level in (("go left", 10), ("go right", 10), ("go right", 200), ("go left", 10)):
-        step = model.infer(image(level), sentence)
+        step = model.infer(image(level), None, sentence)
         assert step.actions.shape == (2, 3)
         assert np.allclose(step.actions, answer(sentence, level), atol=1e-6)
 
 
 def test_language_runs_once_for_each_sentence(make_bundle: MakeBundle) -> None:
     model = opened(make_bundle())
-    times = [model.infer(image(1), s).language_ns for s in ("go", "go", "left", "left", "go", "go")]
+    times = [model.infer(image(1), None, s).language_ns for s in ("go", "go", "left", "left", "go", "go")]
     assert [t > 0 for t in times] == [True, False, True, False, True, False]
 
 
 def test_a_sentence_that_is_too_long_says_how_much_was_cut(make_bundle: MakeBundle) -> None:
-    assert opened(make_bundle()).infer(image(1), "go go go go go go left right").cut == 2
+    assert opened(make_bundle()).infer(image(1), None, "go go go go go go left right").cut == 2
 
 
 def test_auto_precision_takes_int8_on_the_cpu_where_the_bundle_has_it(make_bundle: MakeBundle) -> None:
@@ -74,11 +74,6 @@ def test_the_engine_key_tells_precisions_threads_and_backends_apart(make_bundle:
     assert keys[0].graph == bundle.manifest.files["step.onnx"].sha256
 
 
-def test_a_policy_that_needs_a_state_is_refused_and_not_fed_zeros(make_bundle: MakeBundle) -> None:
-    with pytest.raises(EngineError, match="needs the joint states elbow, wrist"):
-        opened(make_bundle(state=("elbow", "wrist")))
-
-
 def test_a_language_graph_with_other_inputs_is_refused(make_bundle: MakeBundle) -> None:
     def add_embedding(folder: Path) -> None:
         np.save(folder / "embedding.npy", np.zeros((5, 2), np.float32))
@@ -101,7 +96,7 @@ def test_a_kept_out_embedding_is_gathered(make_bundle: MakeBundle, monkeypatch: 
     seen: dict[str, np.ndarray] = {}
     infer = model._language._engine.infer
     monkeypatch.setattr(model._language._engine, "infer", lambda inputs: (seen.update(inputs), infer(inputs))[1])
-    model.infer(image(0), "go right")
+    model.infer(image(0), None, "go right")
     assert np.array_equal(seen["input_embeds"], table[[[2, 4, 0, 0, 0, 0]]])
 
 
