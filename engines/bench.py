@@ -63,7 +63,7 @@ def course(policy: Policy) -> Way:
     camera, spec = policy.settings.cameras[0], policy.settings.resize
 
     def act(image: NDArray[np.uint8]) -> Actions:
-        return policy.act(resize(image, camera.height, camera.width, spec), SENTENCE)
+        return policy.act({camera.name: resize(image, camera.height, camera.width, spec)}, None, SENTENCE)
 
     return Way("the course: PyTorch eager, everything every frame", act)
 
@@ -76,7 +76,7 @@ def ours(bundle: Bundle, precision: Precision, threads: int) -> Way:
 
     def act(image: NDArray[np.uint8]) -> Actions:
         inputs: Mapping[str, Any] = {f"image_{camera.name}": resize(image, camera.height, camera.width, spec)[None]}
-        return model.infer(inputs, SENTENCE).actions
+        return model.infer(inputs, None, SENTENCE).actions
 
     return Way(f"jetvla, ONNX Runtime, portable graph, {precision}", act)
 

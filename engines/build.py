@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.engines.export import export_graph
+from jetvla.engines.families.family import ExportPlan
 from jetvla.engines.graph import write_graph
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import (
     LanguageCache,
+    StepInputs,
     compare,
     graph_actions,
     largest,
     policy_actions,
     require_parity,
-    step_inputs,
 )
 from jetvla.engines.policy import Policy
 from jetvla.engines.publication import published
@@ -56,12 +57,21 @@ _FLOOR: dict[Precision, float] = {"fp32": 1e-3, "fp16": 5e-3, "int8-fp32": 1e-2,
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """``key``: file of the private key, or None for an unsigned bundle; ``version``: of the bundle."""
+    """What to build.
+
+    Attributes:
+        wish: precisions and their tolerance.
+        version: of the bundle.
+        key: file of the private key, or None for an unsigned bundle.
+        overwrite: replace an output that is there.
+        calibration: ranges to take instead of collecting them.
+    """
 
     wish: Wish
     version: int = 1
     key: Path | None = None
     overwrite: bool = False
+    calibration: Path | None = None
 
 
 def build(
@@ -111,20 +121,15 @@ class _Builder:
 
     def manifest(self) -> Manifest:
         """Write every other file, and describe them."""
-        settings, observations = self._policy.settings, self._observations
-        plan = self._policy.family.export_plan(self._policy.network, settings, self._policy.actions)
-        language_source, step_source = plan.graphs
-        embedding = None if plan.embedding is None else plan.embedding.numpy()
-        step = export_graph(step_source)
-        self._graphs[LANGUAGE] = write_graph(export_graph(language_source), self._folder / f"{LANGUAGE}.onnx")
+        observations, policy = self._observations, self._policy
+        plan = policy.family.export_plan(policy.network, policy.settings, policy.actions)
+        step = export_graph(plan.graphs[-1], policy.family.block)
         self._graphs[STEP] = write_graph(step, self._folder / f"{STEP}.onnx")
-        text = self._write_text(embedding)
-        cache = LanguageCache(self._policy, GraphRunner(self._folder / f"{LANGUAGE}.onnx"), embedding)
-        camera = settings.cameras[0].name
-        held_out = [step_inputs(sample, camera, cache) for sample in observations.held_out]
+        text, cache = self._write_language(plan)
+        held_out = list(StepInputs(observations.held_out, cache))
         actions = graph_actions(GraphRunner(self._folder / f"{STEP}.onnx"), held_out)
         parity = self._prove(actions)
-        calibration = [step_inputs(sample, camera, cache) for sample in observations.calibration]
+        calibration = StepInputs(observations.calibration, cache)
         variants = make_variants(step, observations, calibration, held_out, actions, self._options.wish)
         for variant in variants:
             self._keep(variant)
@@ -142,20 +147,28 @@ class _Builder:
 
     def _ignores_instructions(self) -> bool:
         """The course's attention does at batch 1, and a policy may have learnt to."""
+        if self._policy.text is None:
+            return False
         sample = self._observations.golden[0]
-        one, other = (self._policy.act(sample.image, text) for text in (sample.instruction, "do something else"))
+        one, other = (
+            self._policy.act(sample.images, sample.state, text) for text in (sample.instruction, "do something else")
+        )
         return float((np.abs(one - other) / self._observations.scale).max()) < _NO_INFLUENCE
 
-    def _write_text(self, embedding: NDArray[np.float32] | None) -> TextSpec:
-        (self._folder / TOKENIZER).write_text(self._policy.text.json, encoding="utf-8")
+    def _write_language(self, plan: ExportPlan) -> tuple[TextSpec | None, LanguageCache | None]:
+        """Language graph, tokenizer and embedding, where the family has language."""
+        text, settings = self._policy.text, self._policy.settings.text
+        if text is None or settings is None:
+            return None, None
+        graph, path = export_graph(plan.graphs[0]), self._folder / f"{LANGUAGE}.onnx"
+        self._graphs[LANGUAGE] = write_graph(graph, path)
+        (self._folder / TOKENIZER).write_text(text.json, encoding="utf-8")
+        embedding = None if plan.embedding is None else plan.embedding.numpy()
         if embedding is not None:
             np.save(self._folder / EMBEDDING, embedding, allow_pickle=False)
-        return TextSpec(
-            tokenizer=TOKENIZER,
-            max_tokens=self._policy.settings.text.max_tokens,
-            pad_id=self._policy.text.pad_id,
-            embedding=None if embedding is None else EMBEDDING,
-        )
+        kept = None if embedding is None else EMBEDDING
+        spec = TextSpec(tokenizer=TOKENIZER, max_tokens=settings.max_tokens, pad_id=text.pad_id, embedding=kept)
+        return spec, LanguageCache(self._policy, GraphRunner(path), embedding)
 
     def _keep(self, variant: Variant) -> None:
         report = variant.report
@@ -166,8 +179,10 @@ class _Builder:
 
     def _write_golden(self, parity: ErrorReport, variants: list[Variant]) -> GoldenSpec:
         samples, scale = self._observations.golden, self._observations.scale
-        images = np.stack([sample.image for sample in samples])
-        arrays: dict[str, Any] = {f"image_{self._policy.settings.cameras[0].name}": images}
+        cameras = [camera.name for camera in self._policy.settings.cameras]
+        arrays: dict[str, Any] = {f"image_{name}": np.stack([s.images[name] for s in samples]) for name in cameras}
+        if self._policy.settings.state:
+            arrays["state"] = np.stack([s.state for s in samples if s.state is not None])
         np.savez_compressed(
             self._folder / GOLDEN,
             instructions=np.array([sample.instruction for sample in samples]),
@@ -179,14 +194,20 @@ class _Builder:
         tolerance = {p: max(_FLOOR[p], _MARGIN * error) for p, error in worst.items()}
         return GoldenSpec(file=GOLDEN, count=len(samples), scale=tuple(scale.tolist()), tolerance=tolerance)
 
-    def _describe(self, text: TextSpec, parity: ErrorReport, variants: list[Variant], golden: GoldenSpec) -> Manifest:
+    def _describe(
+        self, text: TextSpec | None, parity: ErrorReport, variants: list[Variant], golden: GoldenSpec
+    ) -> Manifest:
         settings, observations = self._policy.settings, self._observations
         integers = any(v.report.precision.startswith("int8") for v in variants)
         calibration = CalibrationSpec(
-            method="mse",
+            method=self._options.wish.method,
             samples=len(observations.calibration),
+            selection=observations.choice.how,
+            seed=observations.choice.seed,
             episodes=observations.episodes,
+            held_out=observations.judges,
             data_sha256=observations.calibration_sha256(),
+            coverage=observations.coverage,
         )
         return Manifest(
             version=self._options.version,

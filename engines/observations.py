@@ -1,20 +1,26 @@
-"""The observations that a build calibrates with, judges by, and keeps as golden samples."""
+"""The observations that a build calibrates with, judges by, and keeps as golden samples.
+
+Memory: the held-out samples (at most :data:`HELD_OUT`) and the features of at most ``CANDIDATES`` recorded steps are
+kept; everything else is decoded one sample at a time, so that nothing grows with the recordings.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.episodes import Episode
+from jetvla.calibration.features import Features
+from jetvla.calibration.select import How, candidates, choose, coverage, split
 from jetvla.engines.families.settings import PolicySettings
-from jetvla.engines.training.samples import check_dimensions
 from jetvla.runtime.errors import EpisodeError
-from jetvla.runtime.preprocess import resize
+from jetvla.runtime.preprocess import Resizer, resize
 
 CALIBRATION, HELD_OUT, GOLDEN = 64, 64, 8
 # Random pictures say little: fewer of them.
@@ -26,10 +32,29 @@ _RANDOM_INSTRUCTIONS = ("pick up the red block", "move to the green block", "sto
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """``image`` uint8 [H, W, 3], already resized, and a sentence."""
+    """One observation.
 
-    image: NDArray[np.uint8]
+    Attributes:
+        images: uint8 [H, W, 3] by the policy's camera name, already resized.
+        state: float32 [S] in the policy's order; None if it takes none.
+        instruction: a sentence.
+        episode, step: where it was recorded.
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    state: NDArray[np.float32] | None
     instruction: str
+    episode: str = ""
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which recorded steps calibrate: ``count`` of them, chosen ``how``, the same ones for the same ``seed``."""
+
+    count: int = CALIBRATION
+    how: How = "covering"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,89 +62,234 @@ class Observations:
     """Samples for a build.
 
     Attributes:
-        calibration: activation ranges come from these.
-        held_out: errors are measured on these; from other episodes if there are two or more.
+        calibration: activation ranges come from these; recorded ones are decoded anew in each iteration.
+        held_out: errors are measured on these; no episode of theirs is in ``episodes``.
         golden: a few of ``held_out``.
         source: where they are from, as the manifest says it.
+        choice: how ``calibration`` was chosen.
         episodes: names of the calibration episodes.
+        judges: names of the held-out episodes.
         scale: what an action error is divided by, per dimension; float64 [D].
         moving: which dimensions vary in the recordings; bool [D].
+        coverage: see :attr:`jetvla.runtime.manifest.CalibrationSpec.coverage`.
     """
 
-    calibration: tuple[Sample, ...]
+    calibration: Samples
     held_out: tuple[Sample, ...]
     golden: tuple[Sample, ...]
     source: Literal["held-out episodes", "random observations"]
+    choice: Choice
     episodes: tuple[str, ...]
+    judges: tuple[str, ...]
     scale: NDArray[np.float64]
     moving: NDArray[np.bool_]
+    coverage: tuple[float, float] | None = None
 
     def calibration_sha256(self) -> str:
-        """Digest of the calibration images and sentences."""
+        """Digest of the calibration images, states and sentences."""
         sha = hashlib.sha256()
         for sample in self.calibration:
-            sha.update(sample.image.tobytes() + sample.instruction.encode() + b"\0")
+            for name in sorted(sample.images):
+                sha.update(name.encode() + b"\0" + sample.images[name].tobytes())
+            sha.update(b"" if sample.state is None else sample.state.tobytes())
+            sha.update(sample.instruction.encode() + b"\0")
         return sha.hexdigest()
 
 
-def recorded_observations(episodes: Sequence[Episode], settings: PolicySettings, seed: int = 0) -> Observations:
-    """Samples spread evenly over ``episodes``, a quarter of which are held out.
+class RecordedSamples:
+    """Chosen steps of some episodes, resized as in training; one at a time in memory.
+
+    Args:
+        episodes: of one data set.
+        chosen: (position in ``episodes``, step), ascending.
+    """
+
+    def __init__(
+        self, episodes: Sequence[Episode], chosen: Sequence[tuple[int, int]], settings: PolicySettings
+    ) -> None:
+        self._episodes, self.chosen, self._settings = episodes, chosen, settings
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for index, group in groupby(self.chosen, key=lambda pair: pair[0]):
+            yield from self._of(self._episodes[index], [step for _, step in group])
+
+    def _of(self, episode: Episode, steps: Sequence[int]) -> Iterator[Sample]:
+        policy = self._settings
+        cameras = camera_names(policy, episode)
+        resizers = [Resizer(camera.height, camera.width, policy.resize) for camera in policy.cameras]
+        states = states_of(policy, episode)
+        sentences = episode.instructions
+        pictures = [episode.images(cameras[camera.name], steps) for camera in policy.cameras]
+        for step, *frames in zip(steps, *pictures, strict=True):
+            resized = [to_size(frame) for to_size, frame in zip(resizers, frames, strict=True)]
+            images = {camera.name: image for camera, image in zip(policy.cameras, resized, strict=True)}
+            state = None if states is None else np.ascontiguousarray(states[step])
+            yield Sample(images, state, sentences[step], episode.name, step)
+
+
+Samples = RecordedSamples | tuple[Sample, ...]
+
+
+def camera_names(policy: PolicySettings, episode: Episode) -> dict[str, str]:
+    """The episode's camera for each of the policy's, by name; a single one fits a single one whatever it is called."""
+    wanted = [camera.name for camera in policy.cameras]
+    if len(wanted) == len(episode.cameras) == 1:
+        return {wanted[0]: episode.cameras[0]}
+    missing = [name for name in wanted if name not in episode.cameras]
+    if missing:
+        raise EpisodeError(
+            f"{episode.name} has no camera {', '.join(missing)}, only {', '.join(episode.cameras)}; record the "
+            "cameras under the policy's names, or name the policy's cameras after them"
+        )
+    return {name: name for name in wanted}
+
+
+def states_of(policy: PolicySettings, episode: Episode) -> NDArray[np.float32] | None:
+    """The episode's states float32 [T, S] in the policy's order, by name where the recording has names."""
+    if not policy.state:
+        return None
+    states, names = episode.state, episode.state_names
+    if states is None:
+        raise EpisodeError(f"{episode.name} holds no states, and the policy needs {', '.join(policy.state)}")
+    if names is None:
+        if states.shape[1] != len(policy.state):
+            raise EpisodeError(
+                f"{episode.name}: states have {states.shape[1]} numbers, and the policy takes {len(policy.state)}"
+            )
+        return states
+    missing = [name for name in policy.state if name not in names]
+    if missing:
+        raise EpisodeError(
+            f"{episode.name} records no state {', '.join(missing)}; it has {', '.join(names)}: state the policy's "
+            "names with --state-names"
+        )
+    return states[:, [names.index(name) for name in policy.state]]
+
+
+def recorded_observations(
+    episodes: Sequence[Episode],
+    settings: PolicySettings,
+    choice: Choice = Choice(),
+    judges: Sequence[Episode] | None = None,
+) -> Observations:
+    """Samples of ``episodes``; a quarter of the episodes is held out unless ``judges`` are given.
 
     Raises:
-        EpisodeError: if there is only one episode, so that nothing could be held out, or actions are of another size
-            than the action spec says.
+        EpisodeError: if nothing could be held out, an episode is in both sets, or cameras, states or actions are not
+            the policy's.
     """
-    check_dimensions(episodes, settings)
-    if len(episodes) < 2:
-        raise EpisodeError("a build needs at least two episodes, one of them to judge by; record another")
-    order = np.random.default_rng(seed).permutation(len(episodes))
-    count = max(1, round(_HELD_OUT_PART * len(episodes)))
-    judged = [episodes[i] for i in sorted(order[:count])]
-    used = [episodes[i] for i in sorted(order[count:])]
-    held_out = _spread(judged, HELD_OUT, settings)
+    if judges is None:
+        used_names, held_names = split([e.name for e in episodes], _HELD_OUT_PART, choice.seed)
+        used = [e for e in episodes if e.name in used_names]
+        judging = [e for e in episodes if e.name in held_names]
+    else:
+        used, judging = list(episodes), list(judges)
+        both = sorted({e.name for e in used} & {e.name for e in judging})
+        if both:
+            raise EpisodeError(f"episodes both to calibrate with and to judge by: {', '.join(both)}; take others")
+    scale, moving = action_scale([*used, *judging], settings)
+    held_out = tuple(RecordedSamples(judging, _spread(judging, HELD_OUT), settings))
     golden = held_out[:: max(1, len(held_out) // GOLDEN)][:GOLDEN]
-    scale, moving = _scale(np.concatenate([e.actions for e in episodes]), settings)
-    calibration = _spread(used, CALIBRATION, settings)
-    names = tuple(e.name for e in used)
-    return Observations(calibration, held_out, golden, "held-out episodes", names, scale, moving)
+    calibration, covered = _chosen(used, settings, choice)
+    return Observations(
+        calibration,
+        held_out,
+        golden,
+        "held-out episodes",
+        choice,
+        tuple(e.name for e in used),
+        tuple(e.name for e in judging),
+        scale,
+        moving,
+        covered,
+    )
 
 
 def random_observations(settings: PolicySettings, seed: int = 0) -> Observations:
     """Smooth random pictures, for a policy without episodes. Errors measured on them say little."""
     rng = np.random.default_rng(seed)
-    camera = settings.cameras[0]
 
     def sample(number: int) -> Sample:
-        coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
-        image = resize(coarse, camera.height, camera.width, settings.resize)
-        return Sample(image, _RANDOM_INSTRUCTIONS[number % len(_RANDOM_INSTRUCTIONS)])
+        images = {}
+        for camera in settings.cameras:
+            coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            images[camera.name] = resize(coarse, camera.height, camera.width, settings.resize)
+        state = rng.normal(size=len(settings.state)).astype(np.float32) if settings.state else None
+        return Sample(images, state, _RANDOM_INSTRUCTIONS[number % len(_RANDOM_INSTRUCTIONS)], "random", number)
 
     calibration = tuple(sample(i) for i in range(_RANDOM_CALIBRATION))
     held_out = tuple(sample(i) for i in range(_RANDOM_HELD_OUT))
-    scale, _ = _scale(np.zeros((1, len(settings.action))), settings)
+    declared = [d.range or (0.0, 1.0) for d in settings.action.dimensions]
+    scale = np.array([high - low for low, high in declared], np.float64)
     everything = np.ones(len(settings.action), bool)
-    return Observations(calibration, held_out, held_out, "random observations", (), scale, everything)
+    choice = Choice(len(calibration), "uniform", seed)
+    return Observations(calibration, held_out, held_out, "random observations", choice, (), (), scale, everything)
 
 
-def _spread(episodes: Sequence[Episode], count: int, settings: PolicySettings) -> tuple[Sample, ...]:
-    camera = settings.cameras[0]
-    steps = [(episode, step) for episode in episodes for step in range(len(episode))]
-    chosen = np.linspace(0, len(steps) - 1, min(count, len(steps))).round().astype(int)
-    samples = []
-    for episode, step in (steps[i] for i in chosen):
-        image = resize(episode.image(step), camera.height, camera.width, settings.resize)
-        samples.append(Sample(image, episode.instructions[step]))
-    return tuple(samples)
+def _spread(episodes: Sequence[Episode], count: int) -> list[tuple[int, int]]:
+    """``count`` steps at even distances over all episodes."""
+    ends = np.cumsum([len(e) for e in episodes])
+    picks = np.linspace(0, ends[-1] - 1, min(count, int(ends[-1]))).round().astype(int)
+    which = np.searchsorted(ends, picks, side="right")
+    return [(int(e), int(p - (ends[e - 1] if e else 0))) for e, p in zip(which, picks, strict=True)]
 
 
-def _scale(
-    actions: NDArray[np.float64] | NDArray[np.float32], settings: PolicySettings
+def _chosen(
+    episodes: Sequence[Episode], settings: PolicySettings, choice: Choice
+) -> tuple[RecordedSamples, tuple[float, float]]:
+    pool = RecordedSamples(episodes, candidates([len(e) for e in episodes], seed=choice.seed), settings)
+    gathered = Features()
+    sentences = []
+    for sample in pool:
+        gathered.add(list(sample.images.values()), sample.state)
+        sentences.append(sample.instruction)
+    features = gathered.standardized()
+    picks = choose(features, sentences, choice.count, choice.seed, choice.how)
+    chosen = RecordedSamples(episodes, [pool.chosen[i] for i in picks], settings)
+    return chosen, coverage(features, picks)
+
+
+def action_scale(
+    episodes: Iterable[Episode], settings: PolicySettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The declared range of each dimension, else the recorded one, else 1."""
-    recorded = np.ptp(actions.astype(np.float64), axis=0)
-    moving = recorded > _STILL
-    scale = np.where(moving, recorded, 1.0)
+    """The declared range of each dimension, else the recorded one, else 1; and which dimensions vary at all.
+
+    Recordings without actions (frames, video) leave only the declared ranges, which must then all be there.
+    """
+    low, high = np.full(len(settings.action), np.inf), np.full(len(settings.action), -np.inf)
+    for episode in episodes:
+        actions = _actions_of(episode, settings)
+        if actions is not None:
+            low, high = np.minimum(low, actions.min(axis=0)), np.maximum(high, actions.max(axis=0))
+    recorded = np.isfinite(low)
+    spread = np.where(recorded, high - low, 0.0)
+    moving = np.where(recorded, spread > _STILL, True)
+    scale = np.where(moving & recorded, spread, 1.0)
     for index, dimension in enumerate(settings.action.dimensions):
         if dimension.range is not None:
             scale[index] = dimension.range[1] - dimension.range[0]
+        elif not recorded[index]:
+            raise EpisodeError(
+                f"these recordings hold no actions, so the range of {dimension.name!r} is unknown; "
+                "state 'range: [smallest, largest]' for every dimension of the action spec"
+            )
     return scale, moving
+
+
+def _actions_of(episode: Episode, settings: PolicySettings) -> NDArray[np.float32] | None:
+    """Actions in the policy's order; EpisodeError if they are of another size."""
+    actions, spec = episode.actions, settings.action
+    if actions is None:
+        return None
+    if actions.shape[1] != len(spec):
+        raise EpisodeError(
+            f"{episode.name}: actions have {actions.shape[1]} numbers, and the action spec has {len(spec)} "
+            f"dimensions ({', '.join(spec.names)})"
+        )
+    names = episode.action_names
+    if names is not None and set(names) == set(spec.names):
+        return actions[:, [names.index(name) for name in spec.names]]
+    return actions

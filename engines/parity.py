@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jetvla.engines.observations import Sample
+from jetvla.engines.observations import Sample, Samples
 from jetvla.engines.policy import Policy
 from jetvla.engines.runner import GraphRunner
 from jetvla.runtime.errors import EngineError
@@ -35,19 +35,36 @@ class LanguageCache:
         return self._known[instruction]
 
 
-def step_inputs(sample: Sample, camera: str, language: LanguageCache) -> dict[str, Array]:
-    """What the step graph is fed for ``sample``."""
-    return {f"image_{camera}": sample.image[None], **language[sample.instruction]}
+class StepInputs:
+    """What the step graph is fed for each of ``samples``; as lazy as they are, and as often to be iterated."""
+
+    def __init__(self, samples: Samples, language: LanguageCache | None) -> None:
+        self._samples, self._language = samples, language
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        for sample in self._samples:
+            yield step_inputs(sample, self._language)
 
 
-def graph_actions(step: GraphRunner, inputs: Sequence[Mapping[str, Array]]) -> Actions:
+def step_inputs(sample: Sample, language: LanguageCache | None) -> dict[str, Array]:
+    """What the step graph is fed for ``sample``; ``language`` is None for a family without."""
+    inputs: dict[str, Array] = {f"image_{name}": image[None] for name, image in sample.images.items()}
+    if sample.state is not None:
+        inputs["state"] = sample.state[None]
+    return inputs if language is None else {**inputs, **language[sample.instruction]}
+
+
+def graph_actions(step: GraphRunner, inputs: Iterable[Mapping[str, Array]]) -> Actions:
     """Actions float32 [N, horizon, D] of a step graph."""
     return np.concatenate([step.run(feed)["actions"] for feed in inputs])
 
 
 def policy_actions(policy: Policy, samples: Sequence[Sample]) -> Actions:
     """Actions float32 [N, horizon, D] of PyTorch."""
-    return np.stack([policy.act(sample.image, sample.instruction) for sample in samples])
+    return np.stack([policy.act(sample.images, sample.state, sample.instruction) for sample in samples])
 
 
 def compare(actions: Actions, truth: Actions) -> ErrorReport:

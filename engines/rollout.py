@@ -54,7 +54,7 @@ def roll_out(policy: Policy, scene: Scene, instruction: str | None = None, loop:
     while not judge.over:
         if tick % every == 0:
             resize(world.image(), picture)
-            due[tick + delay] = policy.act(picture, instruction or scene.task.instruction)[0]
+            due[tick + delay] = policy.act({camera.name: picture}, None, instruction or scene.task.instruction)[0]
         action = due.pop(tick, action)
         velocity = limited(action[index], velocity, loop)
         world.plant.command((float(velocity[0]), float(velocity[1])), seconds_to_ns(tick * TICK_S))

@@ -1,4 +1,5 @@
-"""Where a policy to build comes from: a checkpoint folder, the course's bare ``.pt``, or random weights."""
+"""Where a policy to build comes from: a checkpoint folder, LeRobot's folder, the course's bare ``.pt``, or random
+weights."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ import torch
 from jetvla.engines.checkpoint import assemble, load_checkpoint, read_yaml
 from jetvla.engines.families.end_to_end.settings import PRESETS, EndToEndSettings
 from jetvla.engines.families.settings import ActionNormalization, validated
+from jetvla.engines.lerobot import is_lerobot, load_lerobot
 from jetvla.engines.policy import Policy
 from jetvla.engines.text import TextEncoder, word_tokenizer
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.manifest import ResizeSpec
 
 # The course normalises by ImageNet's statistics.
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -36,7 +39,8 @@ class Declared:
         resize, fit: of :class:`jetvla.runtime.manifest.ResizeSpec`.
         attention: ``corrected`` or ``course``.
         tokenizer: a ``tokenizer.json``.
-        rate_hz: chunks per second.
+        rate_hz: steps per second: of a chunk's actions, or of chunks that hold one action.
+        state: names of the state's numbers.
     """
 
     action: Path | None = None
@@ -45,25 +49,36 @@ class Declared:
     attention: str | None = None
     tokenizer: Path | None = None
     rate_hz: float | None = None
+    state: tuple[str, ...] | None = None
+
+    def action_spec(self) -> ActionSpec | None:
+        """What the file :attr:`action` says; ConfigError names every mistake in it."""
+        return None if self.action is None else validated(ActionSpec, read_yaml(self.action), str(self.action))
+
+    def resize_spec(self) -> ResizeSpec | None:
+        """ConfigError if one of resize and fit is stated without the other."""
+        if (self.resize is None) != (self.fit is None):
+            raise ConfigError("--resize and --fit belong together: state both")
+        return None if self.resize is None else ResizeSpec.model_validate({"method": self.resize, "fit": self.fit})
 
     def overrides(self) -> dict[str, Any]:
         """The stated ones, as keys of ``config.yaml``."""
-        keys: dict[str, Any] = {}
-        if self.action is not None:
-            keys["action"] = validated(ActionSpec, read_yaml(self.action), str(self.action))
-        if (self.resize is None) != (self.fit is None):
-            raise ConfigError("--resize and --fit belong together: state both")
-        if self.resize is not None:
-            keys["resize"] = {"method": self.resize, "fit": self.fit}
-        if self.attention is not None:
-            keys["attention"] = self.attention
-        if self.rate_hz is not None:
-            keys["dt_s"] = keys["replan_s"] = 1 / self.rate_hz
-        return keys
+        period = None if self.rate_hz is None else 1 / self.rate_hz
+        keys = {
+            "action": self.action_spec(),
+            "resize": self.resize_spec(),
+            "attention": self.attention,
+            "dt_s": period,
+            "replan_s": period,
+            "state": self.state,
+        }
+        return {key: value for key, value in keys.items() if value is not None}
 
 
 def open_policy(path: Path, declared: Declared) -> Policy:
     """The policy at ``path``, a folder or a bare ``.pt`` of the course; ConfigError says what must be stated."""
+    if path.is_dir() and is_lerobot(path):
+        return load_lerobot(path, declared.action_spec(), declared.state, declared.resize_spec(), declared.rate_hz)
     if path.is_dir():
         return load_checkpoint(path, declared.overrides())
     if not path.is_file():

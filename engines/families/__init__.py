@@ -10,6 +10,7 @@ from jetvla.runtime.errors import ConfigError
 # Name in a checkpoint's config.yaml, and the module whose FAMILY implements it.
 FAMILIES: dict[str, str] = {
     "end_to_end": "jetvla.engines.families.end_to_end.family",
+    "act": "jetvla.engines.families.act.family",
 }
 
 

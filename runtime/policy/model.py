@@ -14,7 +14,6 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.config import PolicyConfig
 from jetvla.runtime.engine_key import EngineKey, Machine
-from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import Precision
 from jetvla.runtime.policy.language import Language
 from jetvla.runtime.policy.precision import choose_precision

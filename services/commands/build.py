@@ -1,20 +1,23 @@
 """Turn a checkpoint into a signed bundle.
 
-CHECKPOINT is a folder (config.yaml, model.safetensors, tokenizer.json, normalization.json) or a bare .pt of the
-course, of which the command line must then state the rest. The FP32 graphs are proved against PyTorch, other
-precisions are measured on held-out episodes, and the output appears whole or not at all. It is a folder, or one
-file if it ends in .jetvla.
+CHECKPOINT is a folder (config.yaml, model.safetensors, tokenizer.json, normalization.json), a folder as LeRobot
+saves an ACT policy, or a bare .pt of the course; what it does not record, the command line must state. The FP32
+graphs are proved against PyTorch, other precisions are measured on held-out episodes, and the output appears whole
+or not at all. It is a folder, or one file if it ends in .jetvla.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jetvla.engines.families.settings import PolicySettings
+    from jetvla.calibration.episodes import Episode
     from jetvla.engines.observations import Observations
+    from jetvla.engines.policy import Policy
+    from jetvla.engines.sources import Declared
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="what to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing BUNDLE")
     parser.add_argument("--random-init", choices=("base", "tiny"), help="random weights instead of CHECKPOINT")
-    parser.add_argument("--episodes", type=Path, metavar="DIR", help="real recordings to calibrate with and judge by")
+    add_data_options(parser)
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="ranges that 'jetvla calibrate ranges' wrote")
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key that signs (default: unsigned)")
     parser.add_argument("--version", type=int, default=1, metavar="N", help="the bundle's own version (default: 1)")
     precision = parser.add_argument_group("precision")
@@ -34,9 +38,48 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     precision.add_argument("--target", choices=("cpu", "jetson", "both"), default="cpu", help="(default: cpu)")
     precision.add_argument(
-        "--tolerance", type=float, default=0.01, metavar="X", help="largest mean action error, of range (default: 0.01)"
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="X",
+        help="largest mean action error of every dimension: 1%% of its range (the default), or 0.01rad for all "
+        "dimensions in rad; may be repeated",
+    )
+    precision.add_argument(
+        "--smooth", choices=("auto", "on", "off"), default="auto", help="SmoothQuant; auto keeps it where it helps"
     )
     precision.add_argument("--force", action="store_true", help="ship the asked precision though it is over tolerance")
+    add_declared_options(parser)
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which recordings to calibrate with and judge by."""
+    data = parser.add_argument_group("recordings")
+    data.add_argument(
+        "--episodes",
+        type=Path,
+        metavar="DATA",
+        help="HDF5 folder, LeRobot data set, folder of frames, or video: calibrates; a quarter of it judges",
+    )
+    data.add_argument("--held-out", type=Path, metavar="DATA", help="judges instead of that quarter")
+    data.add_argument("--samples", type=int, default=64, metavar="N", help="calibration samples (default: 64)")
+    data.add_argument(
+        "--selection",
+        choices=("covering", "uniform"),
+        default="covering",
+        help="far apart in image and state, or evenly spread (default: covering)",
+    )
+    data.add_argument("--seed", type=int, default=0, metavar="N", help="of the held-out split and the selection")
+    data.add_argument(
+        "--method",
+        choices=("mse", "percentile", "entropy", "max"),
+        default="mse",
+        help="from an activation's histogram to its range (default: mse)",
+    )
+
+
+def add_declared_options(parser: argparse.ArgumentParser) -> None:
+    """What a checkpoint may leave open."""
     declared = parser.add_argument_group("what the checkpoint does not state")
     declared.add_argument("--action-spec", type=Path, metavar="FILE", help="meaning of every action dimension")
     declared.add_argument(
@@ -47,37 +90,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     declared.add_argument("--fit", choices=("stretch", "pad", "crop"), help="fit of that resize")
     declared.add_argument("--attention", choices=("corrected", "course"), help="what the fusion attends to")
     declared.add_argument("--tokenizer", type=Path, metavar="FILE", help="tokenizer.json")
-    declared.add_argument("--rate", type=float, metavar="HZ", help="action chunks per second")
+    declared.add_argument("--rate", type=float, metavar="HZ", help="actions per second (default: of the recordings)")
+    declared.add_argument(
+        "--state-names", metavar="A,B,...", help="names of the state's numbers (default: of the recordings)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jetvla.engines.build import BuildOptions, build
-    from jetvla.engines.sources import Declared, open_policy, random_policy
+    from jetvla.engines.tolerance import Tolerance
     from jetvla.engines.variants import Wish
-    from jetvla.runtime.errors import ConfigError
 
-    if (arguments.checkpoint is None) == (arguments.random_init is None):
-        raise ConfigError("give either a CHECKPOINT or --random-init")
-    declared = Declared(
-        arguments.action_spec,
-        arguments.resize,
-        arguments.fit,
-        arguments.attention,
-        arguments.tokenizer,
-        arguments.rate,
-    )
     console = Console(highlight=False)
+    tolerance = Tolerance.parse(arguments.tolerance)
     with console.status("loading"):
-        policy = (
-            open_policy(arguments.checkpoint, declared)
-            if arguments.random_init is None
-            else random_policy(arguments.random_init, declared)
-        )
-        observations = _observations(arguments, policy.settings)
-    wish = Wish(arguments.precision, arguments.target, arguments.tolerance, arguments.force)
-    options = BuildOptions(wish, arguments.version, arguments.key, arguments.overwrite)
+        policy, observations = read_inputs(arguments, console.print)
+    wish = Wish(
+        arguments.precision,
+        arguments.target,
+        tolerance.of(policy.settings.action, observations.scale),
+        arguments.force,
+        arguments.method,
+        arguments.smooth,
+    )
+    options = BuildOptions(wish, arguments.version, arguments.key, arguments.overwrite, arguments.calibration)
     with console.status("building"):
         manifest = build(policy, observations, options, arguments.output, console.print)
     size = sum(file.size for file in manifest.files.values()) / 1e6
@@ -86,13 +124,53 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _observations(arguments: argparse.Namespace, settings: PolicySettings) -> Observations:
+def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tuple[Policy, Observations]:
+    """The policy and the samples that the command line names."""
     from jetvla.calibration.episodes import open_episodes
-    from jetvla.engines.observations import random_observations, recorded_observations
+    from jetvla.engines.observations import Choice, random_observations, recorded_observations
+    from jetvla.engines.sources import open_policy, random_policy
     from jetvla.runtime.errors import ConfigError
 
-    if arguments.episodes is not None:
-        return recorded_observations(open_episodes(arguments.episodes), settings)
-    if arguments.random_init is None:
+    if (arguments.checkpoint is None) == (arguments.random_init is None):
+        raise ConfigError("give either a CHECKPOINT or --random-init")
+    if arguments.episodes is None and arguments.random_init is None:
         raise ConfigError("--episodes is missing: a bundle is calibrated with real recordings and judged by them")
-    return random_observations(settings)
+    if arguments.samples < 1:
+        raise ConfigError(f"--samples {arguments.samples}: give at least 1")
+    episodes = [] if arguments.episodes is None else open_episodes(arguments.episodes)
+    declared = _declared(arguments, episodes, say)
+    policy = (
+        open_policy(arguments.checkpoint, declared)
+        if arguments.random_init is None
+        else random_policy(arguments.random_init, declared)
+    )
+    if not episodes:
+        return policy, random_observations(policy.settings)
+    judges = None if arguments.held_out is None else open_episodes(arguments.held_out)
+    choice = Choice(arguments.samples, arguments.selection, arguments.seed)
+    return policy, recorded_observations(episodes, policy.settings, choice, judges)
+
+
+def _declared(arguments: argparse.Namespace, episodes: Sequence[Episode], say: Callable[[str], None]) -> Declared:
+    """The command line's word; for a LeRobot policy, which records neither, the recordings' rate and state names."""
+    from jetvla.engines.lerobot import is_lerobot
+    from jetvla.engines.sources import Declared
+
+    rate_hz = arguments.rate
+    names = None if arguments.state_names is None else tuple(arguments.state_names.split(","))
+    if episodes and arguments.checkpoint is not None and is_lerobot(arguments.checkpoint):
+        if rate_hz is None and episodes[0].fps is not None:
+            rate_hz = episodes[0].fps
+            say(f"rate: {rate_hz:g} actions per second, as in {arguments.episodes}")
+        if names is None and episodes[0].state_names is not None:
+            names = episodes[0].state_names
+            say(f"state: {', '.join(names)}, as in {arguments.episodes}")
+    return Declared(
+        arguments.action_spec,
+        arguments.resize,
+        arguments.fit,
+        arguments.attention,
+        arguments.tokenizer,
+        rate_hz,
+        names,
+    )
