@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jetvla.engines.families.end_to_end import blocks
 from jetvla.engines.families.end_to_end.graphs import LanguageGraph, StepGraph
 from jetvla.engines.families.end_to_end.network import EndToEndVLA
 from jetvla.engines.families.end_to_end.settings import EndToEndSettings
@@ -72,6 +73,9 @@ class EndToEnd:
         outside = table.nbytes > EMBEDDING_IN_GRAPH
         language = _language_source(network, settings, table if outside else None)
         return ExportPlan((language, _step_source(network, settings, actions, language)), table if outside else None)
+
+    def block(self, module: str) -> str:
+        return blocks.block(module)
 
 
 def _language_source(network: EndToEndVLA, settings: EndToEndSettings, table: Tensor | None) -> GraphSource:
