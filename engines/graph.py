@@ -1,7 +1,11 @@
-"""ONNX files: reading, writing, and saying what goes in and out."""
+"""ONNX files: reading, writing, naming their nodes, and saying what goes in and out.
+
+A node is named ``<block>/<OpType>_<n>``, such as ``ViT block 7 MLP/MatMul_31``; a node of no block ``/<OpType>_<n>``.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
 
 # Weights above this many bytes go to FILE.data beside the graph.
 WEIGHTS_IN_GRAPH = 16 << 20
+# Shapes and axes, which shape inference reads, are below this many bytes.
+_SMALL_WEIGHT = 1 << 10
 _DTYPES: dict[int, Dtype] = {1: "float32", 2: "uint8", 7: "int64", 9: "bool", 10: "float16"}
 
 
@@ -54,6 +60,47 @@ def _tensor_spec(value: ValueInfoProto, file: str) -> TensorSpec:
     if 0 in shape or tensor.elem_type not in _DTYPES:
         raise EngineError(f"{file}: {value.name} has no static shape or an unknown type; export it again")
     return TensorSpec(dtype=_DTYPES[tensor.elem_type], shape=shape)
+
+
+def block_of(node: str) -> str:
+    """The block in a node's name; empty if it is in none."""
+    return node.rpartition("/")[0]
+
+
+class NodeNames:
+    """Gives new nodes of ``model`` names that no other node has."""
+
+    def __init__(self, model: ModelProto) -> None:
+        numbers = [re.search(r"_(\d+)$", node.name) for node in model.graph.node]
+        self._next = max((int(found[1]) for found in numbers if found), default=-1) + 1
+
+    def new(self, block: str, op_type: str) -> str:
+        """A name in ``block``."""
+        self._next += 1
+        return f"{block}/{op_type}_{self._next - 1}"
+
+
+def tensor_types(model: ModelProto) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Element type and static shape of every tensor whose rank can be inferred; a dimension that is not known is 0."""
+    from onnx import helper, shape_inference
+
+    # Inference copies the model, so large weights are left behind: their shapes are all that it needs.
+    bare = _without_large_weights(model)
+    known = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in model.graph.initializer]
+    bare.graph.input.extend(value for value in known if value.name not in {t.name for t in bare.graph.initializer})
+    graph = shape_inference.infer_shapes(bare, data_prop=True).graph
+    values = (*known, *graph.value_info, *graph.input, *graph.output)
+    tensors = {value.name: value.type.tensor_type for value in values if value.type.tensor_type.HasField("shape")}
+    return {name: (t.elem_type, tuple(int(d.dim_value) for d in t.shape.dim)) for name, t in tensors.items()}
+
+
+def _without_large_weights(model: ModelProto) -> ModelProto:
+    from onnx import helper
+
+    graph = model.graph
+    small = [tensor for tensor in graph.initializer if len(tensor.raw_data) <= _SMALL_WEIGHT]
+    copy = helper.make_graph(graph.node, graph.name, graph.input, graph.output, small)
+    return helper.make_model(copy, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def sort_nodes(graph: GraphProto) -> None:

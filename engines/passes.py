@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jetvla.engines.graph import sort_nodes
+from jetvla.engines.graph import NodeNames, block_of, sort_nodes, tensor_types
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -46,6 +46,7 @@ def pack_projections(model: ModelProto) -> None:
         if node.op_type == "MatMul" and node.input[1] in weights and readers[node.input[1]] == 1:
             groups.setdefault(node.input[0], []).append(node)
     packed = {source: nodes for source, nodes in groups.items() if len(nodes) > 1 and source not in weights}
+    names = NodeNames(model)
     gone = {node.name for nodes in packed.values() for node in nodes}
     nodes = [node for node in model.graph.node if node.name not in gone]
     for source, parts in packed.items():
@@ -54,9 +55,11 @@ def pack_projections(model: ModelProto) -> None:
         widths = np.array([array.shape[1] for array in arrays], np.int64)
         model.graph.initializer.append(numpy_helper.from_array(np.concatenate(arrays, axis=1), f"{name}_weight"))
         model.graph.initializer.append(numpy_helper.from_array(widths, f"{name}_widths"))
-        nodes.append(helper.make_node("MatMul", [source, f"{name}_weight"], [name], name=f"{name}_MatMul"))
-        outputs = [part.output[0] for part in parts]
-        nodes.append(helper.make_node("Split", [name, f"{name}_widths"], outputs, name=f"{name}_Split", axis=-1))
+        block = block_of(parts[0].name)
+        label = names.new(block, "MatMul")
+        nodes.append(helper.make_node("MatMul", [source, f"{name}_weight"], [name], name=label))
+        outputs, label = [part.output[0] for part in parts], names.new(block, "Split")
+        nodes.append(helper.make_node("Split", [name, f"{name}_widths"], outputs, name=label, axis=-1))
     replace_nodes(model, nodes)
     sort_nodes(model.graph)
 
@@ -67,10 +70,9 @@ def keep_biases_apart(model: ModelProto, outputs: set[str]) -> None:
     ONNX Runtime makes a Gemm of a MatMul and a bias of shape [N], and has no Gemm of INT8 inputs and float output, so
     that the product would run in float.
     """
-    from onnx import numpy_helper, shape_inference
+    from onnx import numpy_helper
 
-    inferred = shape_inference.infer_shapes(model).graph.value_info
-    rank = {value.name: len(value.type.tensor_type.shape.dim) for value in inferred}
+    rank = {name: len(shape) for name, (_, shape) in tensor_types(model).items()}
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         wide = [name for name in node.input if name in outputs and rank.get(name) == 3]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_FUSION = re.compile(r"^fusion\.(first|last|middle\.(?P<middle>\d+)|layers\.(?P<lonely>\d+))(\.layer)?(\.(?P<part>\w+)|$)")
+_FUSION = re.compile(
+    r"fusion\.(first|last|middle\.(?P<middle>\d+)|layers\.(?P<lonely>\d+))(\.layer)?(\.(?P<part>\w+)|$)"
+)
 # Everything else directly in a fusion layer is its attention, whose projections are no modules of their own.
 _FEED_FORWARD = ("linear1", "linear2", "norm2")
 
