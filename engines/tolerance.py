@@ -65,5 +65,7 @@ class Tolerance:
 def _split(text: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*{_NUMBER}\s*([^\d\s]*)\s*", text)
     if match is None or float(match[1]) == 0:
-        raise ConfigError(f"--tolerance {text!r} is no number above 0 with %, with a unit, or alone; such as 1% or 0.01rad")
+        raise ConfigError(
+            f"--tolerance {text!r} is no number above 0 with %, with a unit, or alone; such as 1% or 0.01rad"
+        )
     return float(match[1]), match[2]
