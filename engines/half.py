@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jetvla.engines.graph import sort_nodes
+from jetvla.engines.graph import NodeNames, block_of, sort_nodes, tensor_types
 from jetvla.runtime.errors import EngineError
 
 if TYPE_CHECKING:
@@ -31,16 +31,36 @@ def to_half(model: ModelProto) -> ModelProto:
     return copy
 
 
+def rounded(model: ModelProto) -> ModelProto:
+    """A copy of an FP16 graph for judging it in ONNX Runtime on a CPU, which has few FP16 kernels.
+
+    It computes the others in float32 and takes out the conversions between them, so that neither rounding nor
+    overflow would be seen. An Identity, which has an FP16 kernel, keeps them in after every result. (The runner must
+    not remove it.) An INT8 product's inputs are left alone: no device rounds them to FP16.
+    """
+    from onnx import TensorProto, helper
+
+    copy = type(model)()
+    copy.CopyFrom(model)
+    types, names = tensor_types(model), NodeNames(copy)
+    for node in list(copy.graph.node):
+        for index, name in enumerate(node.output):
+            if node.op_type != "DequantizeLinear" and types[name][0] == TensorProto.FLOAT16:
+                node.output[index] = f"{name}__exact"
+                label = names.new(block_of(node.name), "Identity")
+                copy.graph.node.append(helper.make_node("Identity", [f"{name}__exact"], [name], name=label))
+    sort_nodes(copy.graph)
+    return copy
+
+
 class _Halver:
     def __init__(self, model: ModelProto) -> None:
-        from onnx import helper, numpy_helper, shape_inference
+        from onnx import helper, numpy_helper
 
         self._graph, self._helper, self._numpy = model.graph, helper, numpy_helper
-        inferred = shape_inference.infer_shapes(model, data_prop=True)
-        values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-        self._float = {v.name for v in values if v.type.tensor_type.elem_type == 1}
+        self._float = {name for name, (kind, _) in tensor_types(model).items() if kind == 1}
         self._weights = {t.name: t for t in model.graph.initializer}
-        self._float |= {name for name, t in self._weights.items() if t.data_type == 1}
+        self._names = NodeNames(model)
         self._cast: dict[str, str] = {}
 
     def convert(self) -> None:
@@ -80,7 +100,9 @@ class _Halver:
     def _halve(self, node: NodeProto, inside: set[str]) -> None:
         for index, name in enumerate(node.input):
             if name in self._float and name not in inside:
-                node.input[index] = self._half_weight(name) if name in self._weights else self._casted(name, "half")
+                node.input[index] = (
+                    self._half_weight(name) if name in self._weights else self._casted(name, "half", node)
+                )
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == 1:
                 attribute.i = 10
@@ -90,7 +112,7 @@ class _Halver:
     def _meet(self, node: NodeProto, inside: set[str]) -> None:
         for index, name in enumerate(node.input):
             if name in inside and name in self._float:
-                node.input[index] = self._casted(name, "single")
+                node.input[index] = self._casted(name, "single", node)
 
     def _half_weight(self, name: str) -> str:
         result = f"{name}__half"
@@ -103,11 +125,11 @@ class _Halver:
             self._weights[result] = tensor
         return result
 
-    def _casted(self, name: str, kind: str) -> str:
+    def _casted(self, name: str, kind: str, reader: NodeProto) -> str:
         result = f"{name}__{kind}"
         if result not in self._cast:
-            to = 10 if kind == "half" else 1
-            self._graph.node.append(self._helper.make_node("Cast", [name], [result], name=f"{result}_Cast", to=to))
+            to, label = 10 if kind == "half" else 1, self._names.new(block_of(reader.name), "Cast")
+            self._graph.node.append(self._helper.make_node("Cast", [name], [result], name=label, to=to))
             self._cast[result] = name
         return result
 

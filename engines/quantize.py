@@ -9,7 +9,7 @@ quantizing it is what costs transformers their accuracy (see "8-bit Numerical Fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.ranges import LEVELS, AbsoluteHistogram
-from jetvla.engines.graph import sort_nodes
+from jetvla.engines.graph import NodeNames, block_of, sort_nodes
 from jetvla.engines.passes import keep_biases_apart
 from jetvla.engines.runner import GraphRunner
 
@@ -38,6 +38,11 @@ class Site(NamedTuple):
     weight: str
     axis: int
 
+    @property
+    def block(self) -> str:
+        """The block of the policy that it is in."""
+        return block_of(self.node)
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -54,7 +59,7 @@ def find_sites(model: ModelProto) -> list[Site]:
     sites = []
     for node in model.graph.node:
         weighted = node.op_type in _WEIGHTED and node.input[1] in weights and node.input[0] not in weights
-        if weighted and len(weights[node.input[1]].dims) >= 2:
+        if weighted and (node.op_type == "Conv" or len(weights[node.input[1]].dims) == 2):
             sites.append(Site(node.name, node.input[0], node.input[1], _channel_axis(node)))
     return sites
 
@@ -82,18 +87,31 @@ def collect_ranges(
     return histograms
 
 
-def quantize(model: ModelProto, histograms: Mapping[str, AbsoluteHistogram]) -> Quantized:
-    """A copy of ``model`` in which every site whose activation has a histogram computes on INT8 inputs."""
+def quantize(model: ModelProto, limits: Mapping[str, float], keep_float: Collection[str] = ()) -> Quantized:
+    """A copy of ``model`` in which weighted nodes compute on INT8 inputs.
+
+    Args:
+        model: float32.
+        limits: by activation, the |x| that becomes 127; see :meth:`AbsoluteHistogram.limit`. A node whose activation
+            has none stays in float.
+        keep_float: blocks whose nodes stay in float.
+
+    Raises:
+        ValueError: a name of ``keep_float`` is no block of the graph.
+    """
     copy = type(model)()
     copy.CopyFrom(model)
+    unknown = set(keep_float) - {block_of(node.name) for node in copy.graph.node}
+    if unknown:
+        raise ValueError(f"the graph has no block {', '.join(sorted(unknown))}")
     every = find_sites(copy)
-    sites = [site for site in every if site.activation in histograms]
+    sites = [s for s in every if s.activation in limits and s.block not in keep_float]
     nodes = {node.name: node for node in copy.graph.node}
     writer = _Writer(copy)
     for site in sites:
-        limit = histograms[site.activation].mse_limit()
-        nodes[site.node].input[0] = writer.activation(site.activation, limit / LEVELS)
-        nodes[site.node].input[1] = writer.weight(site.weight, site.axis)
+        limit = limits[site.activation]
+        nodes[site.node].input[0] = writer.activation(site.activation, limit / LEVELS, site.block)
+        nodes[site.node].input[1] = writer.weight(site.weight, site.axis, site.block)
     products = {name for site in sites for name in nodes[site.node].output}
     writer.finish()
     keep_biases_apart(copy, products)
@@ -116,18 +134,19 @@ class _Writer:
         self._tensor = numpy_helper.from_array
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._done: set[str] = set()
+        self._names = NodeNames(model)
 
-    def activation(self, name: str, scale: float) -> str:
+    def activation(self, name: str, scale: float, block: str) -> str:
         """Name of ``name`` quantized and dequantized."""
         result = f"{name}__dequantized"
         if result not in self._done:
             self._constants(name, _scales(np.array(scale)), np.zeros((), np.int8))
-            self._node("QuantizeLinear", name, f"{name}__quantized", name, None)
-            self._node("DequantizeLinear", f"{name}__quantized", result, name, None)
+            self._node("QuantizeLinear", name, f"{name}__quantized", block, name)
+            self._node("DequantizeLinear", f"{name}__quantized", result, block, name)
             self._done.add(result)
         return result
 
-    def weight(self, name: str, axis: int) -> str:
+    def weight(self, name: str, axis: int, block: str) -> str:
         """Name of weight ``name`` dequantized from INT8."""
         result = f"{name}__dequantized"
         if result not in self._done:
@@ -138,7 +157,7 @@ class _Writer:
             integers = np.clip(np.round(array / scale.reshape(shape)), -LEVELS, LEVELS).astype(np.int8)
             self._graph.initializer.append(self._tensor(integers, f"{name}__quantized"))
             self._constants(name, scale, np.zeros(scale.shape, np.int8))
-            self._node("DequantizeLinear", f"{name}__quantized", result, name, axis)
+            self._node("DequantizeLinear", f"{name}__quantized", result, block, name, axis=axis)
             self._done.add(result)
         return result
 
@@ -150,9 +169,8 @@ class _Writer:
         self._graph.initializer.append(self._tensor(scale, f"{name}__scale"))
         self._graph.initializer.append(self._tensor(zero, f"{name}__zero"))
 
-    def _node(self, kind: str, source: str, result: str, name: str, axis: int | None) -> None:
+    def _node(self, kind: str, source: str, result: str, block: str, constants: str, **attributes: int) -> None:
         from onnx import helper
 
-        inputs = [source, f"{name}__scale", f"{name}__zero"]
-        attributes = {} if axis is None else {"axis": axis}
-        self._graph.node.append(helper.make_node(kind, inputs, [result], name=f"{result}_{kind}", **attributes))
+        inputs, name = [source, f"{constants}__scale", f"{constants}__zero"], self._names.new(block, kind)
+        self._graph.node.append(helper.make_node(kind, inputs, [result], name=name, **attributes))

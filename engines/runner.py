@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+# Optimisations that would take out what a graph means: see :func:`jetvla.engines.half.rounded`.
+_KEPT = ["EliminateIdentity"]
+
 
 class GraphRunner:
     """A graph in ONNX Runtime on the CPU."""
@@ -30,7 +33,10 @@ class GraphRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+                str(path),
+                sess_options=options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_KEPT,
             )
         except Exception as error:  # the library raises no narrower class
             raise EngineError(f"ONNX Runtime cannot load {path.name}: {error}") from error
