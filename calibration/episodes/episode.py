@@ -1,9 +1,9 @@
-"""An episode, whatever it is stored in, read one step at a time."""
+"""An episode, whatever it is stored in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -13,72 +13,64 @@ from jetvla.runtime.errors import EpisodeError
 
 
 class Episode(Protocol):
-    """T steps of one recording. Nothing but sizes and sentences is in memory until a step is asked for."""
+    """T steps of one recording.
+
+    An open episode keeps no image, no number and no file: what it keeps is its name, its paths and its sentences as
+    runs, some kilobytes. Numbers are read anew when they are asked for (the last ones read are cached), images one at
+    a time. Not for use by two threads at once.
+    """
 
     @property
     def name(self) -> str:
-        """What the episode is called; unique in its directory."""
+        """What the episode is called; unique in its data set."""
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """Names of its cameras; ``image`` where the format knows of one only."""
 
     @property
     def instructions(self) -> Sequence[str]:
-        """T sentences, one per step."""
+        """T sentences, one per step; empty ones where none is recorded."""
 
     @property
-    def actions(self) -> NDArray[np.float32]:
-        """float32 [T, D], in the units of the policy's action spec."""
+    def actions(self) -> NDArray[np.float32] | None:
+        """float32 [T, D], read-only, in the units of the recording; None if none was recorded."""
+
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """D names, or None if the recording states none."""
 
     @property
     def state(self) -> NDArray[np.float32] | None:
-        """float32 [T, S], or None if none was recorded."""
+        """float32 [T, S], read-only; None if none was recorded."""
 
-    def image(self, step: int) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] RGB of ``step``; IndexError outside 0..T-1; EpisodeError if it cannot be read."""
+    @property
+    def state_names(self) -> tuple[str, ...] | None:
+        """S names, or None if the recording states none."""
 
-    def images(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """uint8 [N, H, W, 3] of steps ``start`` to ``stop`` - 1; faster than one at a time."""
+    @property
+    def fps(self) -> float | None:
+        """Steps per second, or None if the recording does not say."""
+
+    def images(self, camera: str, steps: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        """The images of ``camera`` at ascending ``steps``, uint8 [H, W, 3] RGB each.
+
+        Raises:
+            EpisodeError: no such camera, at once; or, when its turn comes, an image that cannot be read.
+            IndexError: a step outside 0..T-1.
+            ValueError: steps that do not ascend.
+        """
 
     def __len__(self) -> int:
         """T."""
 
 
-class EpisodeReader(Protocol):
-    """One storage format."""
-
-    def files(self, directory: Path) -> Sequence[Path]:
-        """The episodes in ``directory``, sorted by name."""
-
-    def open(self, path: Path) -> Episode:
-        """The episode at ``path``; EpisodeError says what is wrong with it."""
-
-
-def open_episodes(directory: Path, reader: EpisodeReader | None = None) -> list[Episode]:
-    """Every episode of ``directory``, sorted by name.
-
-    Args:
-        directory: a folder with at least one episode.
-        reader: the format; HDF5 if None.
-
-    Raises:
-        EpisodeError: no such folder, no episodes in it, or bad ones; all the bad ones are named.
-    """
-    if reader is None:
-        from jetvla.calibration.episodes.hdf5 import Hdf5Reader
-
-        reader = Hdf5Reader()
-    if not directory.is_dir():
-        raise EpisodeError(f"{directory} is not a directory of episodes")
-    opened = [_open(reader, path) for path in reader.files(directory)]
-    episodes = [e for e in opened if not isinstance(e, EpisodeError)]
-    problems = [str(e) for e in opened if isinstance(e, EpisodeError)]
-    if problems:
-        raise EpisodeError("bad episode files, to be repaired or removed:\n" + "\n".join(problems))
-    if not episodes:
-        raise EpisodeError(f"{directory} has no episodes; 'jetvla simulate --record {directory}' makes some")
-    return episodes
-
-
-def _open(reader: EpisodeReader, path: Path) -> Episode | EpisodeError:
-    try:
-        return reader.open(path)
-    except EpisodeError as error:
-        return error
+def check_request(episode: Episode, camera: str, steps: Sequence[int]) -> None:
+    """What :meth:`Episode.images` says of a wrong ``camera`` or wrong ``steps``."""
+    if camera not in episode.cameras:
+        raise EpisodeError(f"{episode.name} has no camera {camera!r}; it has {', '.join(episode.cameras) or 'none'}")
+    outside = [step for step in steps if not 0 <= step < len(episode)]
+    if outside:
+        raise IndexError(f"{episode.name} has steps 0 to {len(episode) - 1}, not {outside[0]}")
+    if any(a >= b for a, b in pairwise(steps)):
+        raise ValueError("steps must ascend")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,10 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jetvla.calibration.episodes.episode import check_request
+from jetvla.calibration.episodes.sentences import Sentences
+from jetvla.calibration.episodes.stamp import Stamp, stamp
 from jetvla.runtime.errors import EpisodeError, MissingDependency
 
 IMAGES, INSTRUCTIONS, ACTIONS, STATE = "observations/images", "instructions", "actions", "observations/state"
 SUFFIXES = (".hdf5", ".h5")
+CAMERA = "image"
+# Steps that follow each other are read together, up to this size; a compressed chunk stays unpacked for as long.
+_BLOCK_BYTES = 8 << 20
 
 
 def load_h5py() -> ModuleType:
@@ -27,84 +35,120 @@ def load_h5py() -> ModuleType:
     return module
 
 
-class Hdf5Reader:
-    """Opens ``*.hdf5`` and ``*.h5`` files."""
-
-    def files(self, directory: Path) -> Sequence[Path]:
-        """The HDF5 files of ``directory``, sorted by name."""
-        return sorted(p for p in directory.iterdir() if p.suffix in SUFFIXES)
-
-    def open(self, path: Path) -> Hdf5Episode:
-        """Check the file and read all but its images; EpisodeError says what is wrong."""
-        with _opened(path) as file:
-            images = _dataset(file, path, IMAGES)
-            if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-                raise _wrong(path, IMAGES, "uint8 [T, H, W, 3]", images)
-            actions = _numbers(file, path, ACTIONS, images.shape[0])
-            state = _numbers(file, path, STATE, images.shape[0]) if STATE in file else None
-            sentences = _sentences(file, path, images.shape[0])
-        return Hdf5Episode(path, sentences, actions, state)
+def holds(data: Path) -> bool:
+    """Is ``data`` an HDF5 file, or a folder with some?"""
+    return bool(_files(data))
 
 
+def read(data: Path) -> list[Hdf5Episode | EpisodeError]:
+    """The episodes of ``data``, sorted by name, or what is wrong with each."""
+    return [_checked(path) for path in _files(data)]
+
+
+def open_hdf5(path: Path) -> Hdf5Episode:
+    """Check all of the file but its images; EpisodeError says what is wrong."""
+    with _opened(path) as file:
+        images = _dataset(file, path, IMAGES)
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
+            raise _wrong(path, IMAGES, "uint8 [T, H, W, 3]", images)
+        _check_numbers(file, path, ACTIONS, images.shape[0])
+        if STATE in file:
+            _check_numbers(file, path, STATE, images.shape[0])
+        return Hdf5Episode(path, _sentences(file, path, images.shape[0]), STATE in file)
+
+
+@dataclass(frozen=True, eq=False)
 class Hdf5Episode:
-    """One file; its images are read one at a time. Not for use by two threads at once."""
+    """One file, opened anew for whatever is asked for, so that thousands of episodes hold no handles.
 
-    def __init__(
-        self,
-        path: Path,
-        instructions: Sequence[str],
-        actions: NDArray[np.float32],
-        state: NDArray[np.float32] | None,
-    ) -> None:
-        self._path = path
-        self._instructions = instructions
-        self._actions = actions
-        self._state = state
+    Memory: the last two arrays of numbers read from any such episode stay cached; images hold at most 8 MB and one
+    image at a time, plus HDF5's own cache of 8 MB.
+    """
+
+    path: Path
+    instructions: Sequence[str]
+    has_state: bool
+    cameras = (CAMERA,)
+    action_names = None
+    state_names = None
+    fps = None
 
     @property
     def name(self) -> str:
         """The file's name without its suffix."""
-        return self._path.stem
-
-    @property
-    def instructions(self) -> Sequence[str]:
-        """T sentences."""
-        return self._instructions
+        return self.path.stem
 
     @property
     def actions(self) -> NDArray[np.float32]:
         """float32 [T, D]."""
-        return self._actions
+        return _numbers(self.path, stamp(self.path), ACTIONS)
 
     @property
     def state(self) -> NDArray[np.float32] | None:
         """float32 [T, S] or None."""
-        return self._state
+        return _numbers(self.path, stamp(self.path), STATE) if self.has_state else None
 
     def __len__(self) -> int:
-        return len(self._actions)
+        return len(self.instructions)
 
-    def image(self, step: int) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] RGB."""
-        # NumPy would count a negative step from the end.
-        if not 0 <= step < len(self):
-            raise IndexError(f"{self._path.name} has steps 0 to {len(self) - 1}, not {step}")
-        return np.asarray(self.images(step, step + 1)[0])
+    def images(self, camera: str, steps: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        """uint8 [H, W, 3] each; see :meth:`Episode.images`."""
+        check_request(self, camera, steps)
+        return self._images(steps)
 
-    def images(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """uint8 [N, H, W, 3]. The file is opened anew, so that thousands of episodes hold no handles."""
-        with _opened(self._path) as file:
-            try:
-                return np.asarray(file[IMAGES][start:stop])
-            except OSError as error:
-                raise EpisodeError(f"{self._path}: images {start} to {stop - 1} cannot be read: {error}") from None
+    def _images(self, steps: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        with _opened(self.path) as file:
+            images = _dataset(file, self.path, IMAGES)
+            largest = max(1, _BLOCK_BYTES // int(np.prod(images.shape[1:])))
+            for start, stop in _blocks(steps, largest):
+                try:
+                    block = images[start:stop]
+                except OSError as error:
+                    raise EpisodeError(
+                        f"{self.path}: images {start} to {stop - 1} cannot be read: {error}; "
+                        f"record the episode again, or remove the file"
+                    ) from None
+                yield from block
+
+
+def _blocks(steps: Sequence[int], largest: int) -> Iterator[tuple[int, int]]:
+    """``steps`` as ranges [start, stop) of at most ``largest``."""
+    start = stop = None
+    for step in steps:
+        if start is not None and stop == step and step - start < largest:
+            stop = step + 1
+            continue
+        if start is not None and stop is not None:
+            yield start, stop
+        start, stop = step, step + 1
+    if start is not None and stop is not None:
+        yield start, stop
+
+
+def _files(data: Path) -> list[Path]:
+    return sorted(p for p in (data.iterdir() if data.is_dir() else [data]) if p.suffix in SUFFIXES)
+
+
+def _checked(path: Path) -> Hdf5Episode | EpisodeError:
+    try:
+        return open_hdf5(path)
+    except EpisodeError as error:
+        return error
+
+
+@lru_cache(maxsize=2)
+def _numbers(path: Path, _: Stamp, name: str) -> NDArray[np.float32]:
+    with _opened(path) as file:
+        values: NDArray[np.float32] = np.asarray(_read(_dataset(file, path, name), path, name))
+    values.setflags(write=False)
+    return values
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     h5py = load_h5py()
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", rdcc_nbytes=_BLOCK_BYTES)
     except OSError as error:
         raise EpisodeError(f"{path}: truncated, or not an HDF5 file: {error}") from None
     with file:
@@ -121,19 +165,18 @@ def _wrong(path: Path, name: str, wanted: str, found: Any) -> EpisodeError:
     return EpisodeError(f"{path}: '{name}' must be {wanted}, not {found.dtype} {list(found.shape)}")
 
 
-def _numbers(file: Any, path: Path, name: str, steps: int) -> NDArray[np.float32]:
+def _check_numbers(file: Any, path: Path, name: str, steps: int) -> None:
     data = _dataset(file, path, name)
     if data.dtype != np.float32 or data.ndim != 2:
         raise _wrong(path, name, "float32 [T, D]", data)
     if data.shape[0] != steps:
         raise EpisodeError(f"{path}: '{name}' has {data.shape[0]} steps but '{IMAGES}' has {steps}")
-    values: NDArray[np.float32] = np.asarray(_read(data, path, name))
-    if not np.isfinite(values).all():
-        raise EpisodeError(f"{path}: '{name}' has values that are not finite")
-    return values
+    finite = np.isfinite(_read(data, path, name)).all(axis=1)
+    if not finite.all():
+        raise EpisodeError(f"{path}: '{name}' has values that are not finite, first at step {finite.argmin()}")
 
 
-def _sentences(file: Any, path: Path, steps: int) -> tuple[str, ...]:
+def _sentences(file: Any, path: Path, steps: int) -> Sentences:
     data = _dataset(file, path, INSTRUCTIONS)
     if load_h5py().check_string_dtype(data.dtype) is None or data.ndim > 1:
         raise _wrong(path, INSTRUCTIONS, "one UTF-8 string, or one per step", data)
@@ -142,12 +185,12 @@ def _sentences(file: Any, path: Path, steps: int) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise EpisodeError(f"{path}: '{INSTRUCTIONS}' is not UTF-8: {error}") from None
     if len(texts) == 1:
-        texts *= steps
+        return Sentences([(texts[0], steps)])
     if len(texts) != steps:
         raise EpisodeError(
             f"{path}: '{INSTRUCTIONS}' has {len(texts)} sentences for {steps} steps; give one or {steps}"
         )
-    return tuple(texts)
+    return Sentences.of(texts)
 
 
 def _text(value: str | bytes) -> str:

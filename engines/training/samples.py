@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jetvla.calibration.episodes import Episode
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings
+from jetvla.engines.observations import camera_names
 from jetvla.runtime.errors import EpisodeError
 from jetvla.runtime.preprocess import Resizer
 
@@ -35,10 +36,18 @@ def split_episodes(episodes: Sequence[Episode], part: float, seed: int) -> Split
     return Split(train, tuple(e for i, e in enumerate(episodes) if i in chosen))
 
 
+def recorded_actions(episode: Episode) -> NDArray[np.float32]:
+    """float32 [T, D]; EpisodeError if ``episode`` has none."""
+    if episode.actions is None:
+        raise EpisodeError(f"{episode.name} has no actions, only images; a policy is trained and judged with actions")
+    return episode.actions
+
+
 def check_dimensions(episodes: Sequence[Episode], settings: PolicySettings) -> None:
     """EpisodeError naming every episode whose actions the action spec does not describe."""
     wanted = len(settings.action)
-    wrong = [f"{e.name} ({e.actions.shape[1]})" for e in episodes if e.actions.shape[1] != wanted]
+    widths = [(episode.name, recorded_actions(episode).shape[1]) for episode in episodes]
+    wrong = [f"{name} ({width})" for name, width in widths if width != wanted]
     if wrong:
         raise EpisodeError(
             f"the action spec has {wanted} dimensions ({', '.join(settings.action.names)}); "
@@ -48,7 +57,7 @@ def check_dimensions(episodes: Sequence[Episode], settings: PolicySettings) -> N
 
 def action_statistics(episodes: Sequence[Episode]) -> ActionNormalization:
     """Mean and standard deviation of every action dimension."""
-    actions = np.concatenate([e.actions for e in episodes]).astype(np.float64)
+    actions = np.concatenate([recorded_actions(e) for e in episodes]).astype(np.float64)
     std = actions.std(axis=0)
     return ActionNormalization(
         mean=tuple(actions.mean(axis=0).tolist()), std=tuple(np.where(std < _STILL, 1.0, std).tolist())
@@ -56,7 +65,7 @@ def action_statistics(episodes: Sequence[Episode]) -> ActionNormalization:
 
 
 class Samples:
-    """Every step of some episodes.
+    """Every step of some episodes. Actions and numbers of sentences are in memory, images if they fit.
 
     Attributes:
         images_in_memory: False if they exceed the given memory and are read when asked for.
@@ -66,32 +75,41 @@ class Samples:
     def __init__(self, episodes: Sequence[Episode], settings: PolicySettings, memory_mb: int) -> None:
         camera = settings.cameras[0]
         self._episodes = episodes
+        self._cameras = [camera_names(settings, episode)[camera.name] for episode in episodes]
         self._horizon = settings.horizon
         self._resize = Resizer(camera.height, camera.width, settings.resize)
-        self._of = [(e, s) for e, episode in enumerate(episodes) for s in range(len(episode))]
+        self._ends = np.cumsum([len(episode) for episode in episodes])
+        self._actions = np.concatenate([recorded_actions(episode) for episode in episodes])
         self.sentences = sorted({text for episode in episodes for text in episode.instructions})
         number = {text: i for i, text in enumerate(self.sentences)}
         self._sentence = np.array([number[t] for e in episodes for t in e.instructions], np.int64)
         shape = (len(self), camera.height, camera.width, 3)
         self.images_in_memory = int(np.prod(shape)) <= memory_mb * MEGABYTE
         self._images = np.empty(shape if self.images_in_memory else (0, *shape[1:]), np.uint8)
-        for index in range(len(self._images)):
-            self._read(index, self._images[index])
+        if self.images_in_memory:
+            self._read(np.arange(len(self)), self._images)
 
     def __len__(self) -> int:
-        return len(self._of)
+        return int(self._ends[-1])
 
-    def _read(self, index: int, out: Image) -> None:
-        episode, step = self._of[index]
-        self._resize(self._episodes[episode].image(step), out)
+    def _read(self, indices: NDArray[np.int64], out: Image) -> None:
+        """Resized images of ``indices``, any order, into ``out``: of every episode ascending, as it is read fastest."""
+        order = np.argsort(indices, kind="stable")
+        owner = np.searchsorted(self._ends, indices[order], side="right")
+        for number in np.unique(owner):
+            rows = order[owner == number]
+            episode = self._episodes[number]
+            steps = indices[rows] - (self._ends[number] - len(episode))
+            images = episode.images(self._cameras[number], steps.tolist())
+            for row, image in zip(rows, images, strict=True):
+                self._resize(image, out[row])
 
     def images(self, indices: NDArray[np.int64]) -> Image:
-        """uint8 [N, H, W, 3]."""
+        """uint8 [N, H, W, 3] of N different samples."""
         if self.images_in_memory:
             return self._images[indices]
         out = np.empty((len(indices), *self._images.shape[1:]), np.uint8)
-        for row, index in enumerate(indices):
-            self._read(int(index), out[row])
+        self._read(indices, out)
         return out
 
     def sentence(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,11 +120,7 @@ class Samples:
     def chunks(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Actions [N, horizon, D], the last one repeated past an episode's end; and 1 or 0 [N, horizon, 1] where
         an action was really recorded."""
-        actions, real = [], []
-        for index in indices:
-            episode, step = self._of[int(index)]
-            recorded = self._episodes[episode].actions
-            steps = np.arange(step, step + self._horizon)
-            actions.append(recorded[np.minimum(steps, len(recorded) - 1)])
-            real.append(steps < len(recorded))
-        return np.stack(actions).astype(np.float32), np.stack(real)[:, :, None].astype(np.float32)
+        last = self._ends[np.searchsorted(self._ends, indices, side="right")] - 1
+        steps = indices[:, None] + np.arange(self._horizon)
+        real = steps <= last[:, None]
+        return self._actions[np.minimum(steps, last[:, None])], real[:, :, None].astype(np.float32)

@@ -18,7 +18,13 @@ from jetvla.engines.policy import Policy
 from jetvla.engines.text import TextEncoder, word_tokenizer
 from jetvla.engines.training.batches import Batch, Batches, all_wordings
 from jetvla.engines.training.curve import LossPoint, plot_losses
-from jetvla.engines.training.samples import Samples, action_statistics, check_dimensions, split_episodes
+from jetvla.engines.training.samples import (
+    Samples,
+    action_statistics,
+    check_dimensions,
+    recorded_actions,
+    split_episodes,
+)
 from jetvla.engines.training.settings import LoopSettings, TrainingSettings
 from jetvla.engines.training.state import TrainingState, load_state, save_state
 from jetvla.runtime.errors import ConfigError
@@ -168,5 +174,6 @@ def _prepare(settings: TrainingSettings, episodes: Sequence[Episode]) -> tuple[P
 def _fingerprint(settings: TrainingSettings, episodes: Sequence[Episode]) -> str:
     sha = hashlib.sha256(settings.model_dump_json(exclude={"training": {"checkpoint_every", "memory_mb"}}).encode())
     for episode in episodes:
-        sha.update(episode.name.encode() + episode.actions.tobytes() + "\n".join(episode.instructions).encode())
+        sha.update(episode.name.encode() + recorded_actions(episode).tobytes())
+        sha.update("\n".join(episode.instructions).encode())
     return sha.hexdigest()

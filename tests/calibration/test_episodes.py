@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from jetvla.calibration.episodes import Hdf5Reader, open_episodes, write_episode
+from jetvla.calibration.episodes import Episode, hdf5, open_episodes, write_episode
+from jetvla.calibration.episodes.hdf5 import open_hdf5
 from jetvla.runtime.errors import EpisodeError, MissingDependency
 
 STEPS = 5
@@ -22,6 +23,10 @@ def _images(steps: int = STEPS) -> np.ndarray:
 
 def _actions(steps: int = STEPS) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(steps, 7)).astype(np.float32)
+
+
+def _seen(episode: Episode, steps: Sequence[int]) -> np.ndarray:
+    return np.stack(list(episode.images("image", steps)))
 
 
 def _write(path: Path, **changed: Any) -> Path:
@@ -52,8 +57,10 @@ def test_what_is_written_is_read(tmp_path: Path, compression: Any) -> None:
     assert len(episode) == STEPS
     assert list(episode.instructions) == ["greif den Würfel"] * STEPS
     np.testing.assert_array_equal(episode.actions, _actions())
-    np.testing.assert_array_equal(episode.image(3), _images()[3])
-    np.testing.assert_array_equal(episode.images(1, 4), _images()[1:4])
+    assert (episode.cameras, episode.action_names, episode.state_names, episode.fps) == (("image",), None, None, None)
+    np.testing.assert_array_equal(_seen(episode, [3]), _images()[[3]])
+    np.testing.assert_array_equal(_seen(episode, [0, 2, 3]), _images()[[0, 2, 3]])
+    np.testing.assert_array_equal(_seen(episode, range(STEPS)), _images())
     assert episode.state is not None
     np.testing.assert_array_equal(episode.state, state)
 
@@ -83,20 +90,41 @@ def test_sorted_by_name_and_other_files_ignored(tmp_path: Path) -> None:
     assert [e.name for e in open_episodes(tmp_path)] == ["a", "b", "c"]
 
 
-def test_images_are_read_only_when_asked_for(tmp_path: Path) -> None:
+def test_nothing_but_sentences_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     write_episode(path, _images(), "go", _actions())
     (episode,) = open_episodes(tmp_path)
+    write_episode(path, _images(), "go", 2 * _actions())
+    np.testing.assert_array_equal(episode.actions, 2 * _actions())
+    assert episode.actions is not None
+    assert not episode.actions.flags.writeable
     path.unlink()
-    assert len(episode.actions) == STEPS
+    assert len(episode) == len(list(episode.instructions)) == STEPS
     with pytest.raises(EpisodeError, match=r"a\.hdf5"):
-        episode.image(0)
+        _seen(episode, [0])
+    with pytest.raises(EpisodeError, match=r"a\.hdf5 cannot be read"):
+        _ = episode.actions
+
+
+def test_long_runs_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "_BLOCK_BYTES", 2 * _images()[0].nbytes)
+    episode = open_hdf5(_write(tmp_path / "a.hdf5"))
+    for steps in ([0, 1, 2, 3, 4], [0, 1, 2, 4], [1], [0, 2, 4], []):
+        images = list(episode.images("image", steps))
+        assert len(images) == len(steps)
+        for step, image in zip(steps, images, strict=True):
+            np.testing.assert_array_equal(image, _images()[step])
 
 
 @pytest.mark.parametrize("step", [-1, STEPS])
 def test_no_image_outside_the_episode(tmp_path: Path, step: int) -> None:
+    episode = open_hdf5(_write(tmp_path / "a.hdf5"))
     with pytest.raises(IndexError, match="steps 0 to 4"):
-        Hdf5Reader().open(_write(tmp_path / "a.hdf5")).image(step)
+        episode.images("image", [step])
+    with pytest.raises(ValueError, match="ascend"):
+        episode.images("image", [2, 1])
+    with pytest.raises(EpisodeError, match="no camera 'wrist'; it has image"):
+        episode.images("wrist", [0])
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -108,7 +136,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "float64 actions": ({"actions": _actions().astype(np.float64)}, "float32 .* not float64"),
     "flat actions": ({"actions": _actions()[:, 0]}, "float32"),
     "short actions": ({"actions": _actions(4)}, "has 4 steps but 'observations/images' has 5"),
-    "nan actions": ({"actions": np.full((STEPS, 7), np.nan, np.float32)}, "not finite"),
+    "nan actions": ({"actions": np.full((STEPS, 7), np.nan, np.float32)}, "not finite, first at step 0"),
+    "no steps": ({"observations/images": _images(0)}, "uint8"),
     "short state": ({"observations/state": _actions(3)}, "'observations/state' has 3 steps"),
     "three sentences": ({"instructions": ["a", "b", "c"]}, "3 sentences for 5 steps"),
     "numbers for words": ({"instructions": 7}, "UTF-8 string"),
@@ -121,7 +150,7 @@ def test_bad_contents_are_named(tmp_path: Path, case: str) -> None:
     changed, message = BAD[case]
     path = _write(tmp_path / "bad.hdf5", **changed)
     with pytest.raises(EpisodeError, match=message) as caught:
-        Hdf5Reader().open(path)
+        open_hdf5(path)
     assert "bad.hdf5" in str(caught.value)
 
 
@@ -149,15 +178,15 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         raw.seek(chunk.byte_offset)
         raw.write(bytes(chunk.size))
     (episode,) = open_episodes(tmp_path)
-    np.testing.assert_array_equal(episode.image(1), _images()[1])
+    np.testing.assert_array_equal(_seen(episode, [1]), _images()[[1]])
     with pytest.raises(EpisodeError, match="images 2 to 2 cannot be read"):
-        episode.image(2)
+        _seen(episode, [2])
 
 
 def test_no_episodes(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="has no episodes"):
         open_episodes(tmp_path)
-    with pytest.raises(EpisodeError, match="is not a directory"):
+    with pytest.raises(EpisodeError, match="nowhere does not exist"):
         open_episodes(tmp_path / "nowhere")
 
 

@@ -6,14 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from jetvla.calibration.episodes import open_episodes
+from jetvla.calibration.episodes import open_episodes, write_episode
 from jetvla.engines.checkpoint import load_checkpoint
 from jetvla.engines.policy import Policy
 from jetvla.engines.text import word_tokenizer
 from jetvla.engines.training.augment import jitter, mirrored, paraphrased
 from jetvla.engines.training.batches import Batches
-from jetvla.engines.training.samples import Samples, action_statistics, check_dimensions, split_episodes
+from jetvla.engines.training.samples import (
+    Samples,
+    action_statistics,
+    check_dimensions,
+    recorded_actions,
+    split_episodes,
+)
 from jetvla.engines.training.settings import AugmentSettings, FlipSettings, training_settings
 from jetvla.engines.training.trainer import Trainer, schedule
 from jetvla.runtime.errors import CheckpointError, ConfigError, EpisodeError
@@ -77,8 +84,11 @@ def test_images_are_resized_as_the_runtime_does_and_memory_changes_nothing(polic
     held, lazy = (Samples(recorded, policy.settings, memory_mb) for memory_mb in (16, 0))
     assert (held.images_in_memory, lazy.images_in_memory) == (True, False)
     indices = np.array([0, 7, 23])
+    shuffled = np.array([23, 6, 8, 0, 7])
+    np.testing.assert_array_equal(held.images(shuffled), lazy.images(shuffled))
     np.testing.assert_array_equal(held.images(indices), lazy.images(indices))
-    expected = resize(recorded[1].image(1), 32, 32, policy.settings.resize)
+    (original,) = recorded[1].images("image", [1])
+    expected = resize(original, 32, 32, policy.settings.resize)
     np.testing.assert_array_equal(held.images(indices)[1], expected)
 
 
@@ -86,8 +96,8 @@ def test_a_chunk_ends_with_its_episode(policy: Policy, episodes: Path) -> None:
     recorded = open_episodes(episodes)
     long = policy.settings.model_copy(update={"horizon": 4})
     actions, real = Samples(recorded, long, 16).chunks(np.array([0, 4]))
-    np.testing.assert_array_equal(actions[0], recorded[0].actions[:4])
-    np.testing.assert_array_equal(actions[1], recorded[0].actions[[4, 5, 5, 5]])
+    np.testing.assert_array_equal(actions[0], recorded_actions(recorded[0])[:4])
+    np.testing.assert_array_equal(actions[1], recorded_actions(recorded[0])[[4, 5, 5, 5]])
     np.testing.assert_array_equal(real[..., 0], [[1, 1, 1, 1], [1, 1, 0, 0]])
 
 
@@ -100,17 +110,19 @@ def test_actions_past_an_episode_s_end_are_no_part_of_the_loss(policy: Policy, e
             parameter.zero_()
     train = split_episodes(open_episodes(episodes), 0.25, 0).train
     mean, std = np.array(trainer.policy.actions.mean), np.array(trainer.policy.actions.std)
-    recorded = [np.square((e.actions[step:] - mean) / std) for e in train for step in range(len(e))]
+    recorded = [np.square((recorded_actions(e)[step:] - mean) / std) for e in train for step in range(len(e))]
     assert next(trainer.run()).loss == pytest.approx(np.concatenate(recorded).mean(), rel=1e-4)
 
 
-def test_normalisation_leaves_still_dimensions_alone(episodes: Path) -> None:
-    recorded = open_episodes(episodes)
-    for episode in recorded:
-        episode.actions[:, 2] = 0.5
+def test_normalisation_leaves_still_dimensions_alone(tmp_path: Path) -> None:
+    for name in "ab":
+        actions = np.random.default_rng(ord(name)).normal(size=(6, 7)).astype(np.float32)
+        actions[:, 2] = 0.5
+        write_episode(tmp_path / f"{name}.hdf5", np.zeros((6, 8, 8, 3), np.uint8), "go", actions)
+    recorded = open_episodes(tmp_path)
     actions = action_statistics(recorded)
     assert (actions.mean[2], actions.std[2]) == (0.5, 1.0)
-    everything = np.concatenate([e.actions for e in recorded])
+    everything = np.concatenate([recorded_actions(e) for e in recorded])
     assert actions.std[0] == pytest.approx(everything[:, 0].std(), rel=1e-5)
 
 
@@ -126,6 +138,13 @@ def test_episodes_of_another_robot_are_named(policy: Policy, episodes: Path) -> 
     spec = policy.settings.action.model_copy(update={"dimensions": policy.settings.action.dimensions[:3]})
     with pytest.raises(EpisodeError, match=r"3 dimensions .*episode0 \(7\)"):
         check_dimensions(open_episodes(episodes), policy.settings.model_copy(update={"action": spec}))
+
+
+def test_episodes_without_actions_train_nothing(policy: Policy, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    (tmp_path / "instructions.txt").write_text("go")
+    with pytest.raises(EpisodeError, match=f"{tmp_path.name} has no actions"):
+        Trainer(settings(policy), open_episodes(tmp_path), tmp_path / "run")
 
 
 def batches(policy: Policy, episodes: Path, augment: AugmentSettings | None) -> Batches:
