@@ -82,6 +82,12 @@ def test_a_bin_is_at_most_one_2048th_of_the_largest(largest: float) -> None:
     assert histogram.counts[int(largest / histogram.width)] == 1
 
 
+def test_a_value_at_the_very_edge_of_the_span_widens_it() -> None:
+    histogram = histogram_of(np.float32([1.5]), np.float32([2.0]))
+    assert histogram.span == 4
+    assert histogram.count == 2
+
+
 def test_zeros_before_the_first_number_still_count() -> None:
     assert histogram_of(np.zeros(5, np.float32), np.float32([2.0])).counts[0] == 5
 
