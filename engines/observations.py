@@ -1,7 +1,8 @@
 """The observations that a build calibrates with, judges by, and keeps as golden samples.
 
-Memory: the held-out samples (at most :data:`HELD_OUT`) and the features of at most ``CANDIDATES`` recorded steps are
-kept; everything else is decoded one sample at a time, so that nothing grows with the recordings.
+Memory: the held-out samples (at most :data:`HELD_OUT`) and the features of at most 4096 recorded steps (see
+:mod:`jetvla.calibration.features`) are kept; everything else is decoded one sample at a time, so that nothing grows
+with the recordings.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.episodes import Episode
-from jetvla.calibration.features import Features
-from jetvla.calibration.select import How, candidates, choose, coverage, split
+from jetvla.calibration.features import features
+from jetvla.calibration.select import Selection, candidates, choose, covering_radius, split
 from jetvla.engines.families.settings import PolicySettings
 from jetvla.runtime.errors import EpisodeError
 from jetvla.runtime.preprocess import Resizer, resize
@@ -53,7 +55,7 @@ class Choice:
     """Which recorded steps calibrate: ``count`` of them, chosen ``how``, the same ones for the same ``seed``."""
 
     count: int = CALIBRATION
-    how: How = "covering"
+    how: Selection = "covering"
     seed: int = 0
 
 
@@ -83,7 +85,7 @@ class Observations:
     judges: tuple[str, ...]
     scale: NDArray[np.float64]
     moving: NDArray[np.bool_]
-    coverage: tuple[float, float] | None = None
+    coverage: float | None = None
 
     def calibration_sha256(self) -> str:
         """Digest of the calibration images, states and sentences."""
@@ -113,7 +115,7 @@ class RecordedSamples:
         return len(self.chosen)
 
     def __iter__(self) -> Iterator[Sample]:
-        for index, group in groupby(self.chosen, key=lambda pair: pair[0]):
+        for index, group in groupby(self.chosen, itemgetter(0)):
             yield from self._of(self._episodes[index], [step for _, step in group])
 
     def _of(self, episode: Episode, steps: Sequence[int]) -> Iterator[Sample]:
@@ -237,19 +239,18 @@ def _spread(episodes: Sequence[Episode], count: int) -> list[tuple[int, int]]:
     return [(int(e), int(p - (ends[e - 1] if e else 0))) for e, p in zip(which, picks, strict=True)]
 
 
-def _chosen(
-    episodes: Sequence[Episode], settings: PolicySettings, choice: Choice
-) -> tuple[RecordedSamples, tuple[float, float]]:
-    pool = RecordedSamples(episodes, candidates([len(e) for e in episodes], seed=choice.seed), settings)
-    gathered = Features()
-    sentences = []
-    for sample in pool:
-        gathered.add(list(sample.images.values()), sample.state)
-        sentences.append(sample.instruction)
-    features = gathered.standardized()
-    picks = choose(features, sentences, choice.count, choice.seed, choice.how)
-    chosen = RecordedSamples(episodes, [pool.chosen[i] for i in picks], settings)
-    return chosen, coverage(features, picks)
+def _chosen(episodes: Sequence[Episode], settings: PolicySettings, choice: Choice) -> tuple[RecordedSamples, float]:
+    pool = candidates([len(e) for e in episodes], seed=choice.seed)
+    cameras = list(camera_names(settings, episodes[0]).values())
+    seen = features(episodes, pool, cameras)
+    sentences = [sentence for n, steps in groupby(pool, itemgetter(0)) for sentence in _said(episodes[n], steps)]
+    picks = choose(seen, sentences, choice.count, choice.seed, choice.how)
+    return RecordedSamples(episodes, [pool[i] for i in picks], settings), covering_radius(seen, picks)
+
+
+def _said(episode: Episode, steps: Iterable[tuple[int, int]]) -> list[str]:
+    sentences = episode.instructions
+    return [sentences[step] for _, step in steps]
 
 
 def action_scale(

@@ -145,8 +145,8 @@ class CalibrationSpec(_Record):
         selection: how ``samples`` were chosen among the recorded steps of ``episodes``, with ``seed``.
         held_out: the episodes that judged; none of them is in ``episodes``.
         data_sha256: digest of the calibration images, states and sentences.
-        coverage: largest and mean distance of a recorded step to the nearest sample, in standard deviations of the
-            features; None where there was nothing to choose from.
+        coverage: largest distance of a recorded step to the nearest sample, where 1 is the standard deviation of
+            images and of states (:mod:`jetvla.calibration.features`); None where there was nothing to choose from.
     """
 
     method: Literal["mse", "max", "percentile", "entropy"]
@@ -156,7 +156,7 @@ class CalibrationSpec(_Record):
     episodes: tuple[str, ...]
     held_out: tuple[str, ...]
     data_sha256: str
-    coverage: tuple[float, float] | None = None
+    coverage: float | None = None
 
 
 class FileSpec(_Record):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -91,7 +93,53 @@ def test_a_killed_build_leaves_no_bundle_and_the_next_one_cleans_up(tmp_path: Pa
         assert process.stdout.readline() == b"ready\n"
         os.kill(process.pid, signal.SIGKILL)
     assert not output.exists()
-    assert all(name.startswith(".bundle.") and name.endswith(".partial") for name in names(tmp_path))
+    assert names(tmp_path) == [".bundle.partial"]
     with published(output, overwrite=False) as folder:
         (folder / "a").touch()
     assert names(tmp_path) == ["bundle"]
+
+
+def test_two_processes_never_write_the_same_output(tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    process = subprocess.Popen([sys.executable, "-c", _DIES, str(output)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        with pytest.raises(ConfigError, match="another process is writing"), published(output, overwrite=True):
+            pytest.fail("must not get here")
+        assert (tmp_path / ".bundle.partial" / "step.fp32.onnx").read_text() == "half"
+        process.kill()
+
+
+def test_what_a_kill_had_set_aside_comes_back(tmp_path: Path) -> None:
+    (tmp_path / ".bundle.old").mkdir()
+    (tmp_path / ".bundle.old" / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="already there"), published(tmp_path / "bundle", overwrite=False):
+        pytest.fail("must not get here")
+    assert names(tmp_path) == ["bundle"]
+    assert names(tmp_path / "bundle") == ["manifest.json"]
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow above 64 KiB: a full disk, as far as a program can tell."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+# Of a packed bundle the parts fit, and the whole does not.
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize(("output", "size"), [("bundle", 1 << 17), ("bundle.jetvla", 1 << 15)])
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, output: str, size: int) -> None:
+    def write() -> None:
+        with published(tmp_path / output, overwrite=False) as folder:
+            for number in range(3):
+                (folder / f"{number}").write_bytes(bytes(size))
+
+    with pytest.raises(ConfigError, match=r"cannot write .*File too large; nothing of it is left"):
+        write()
+    assert names(tmp_path) == []
