@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jetvla.engines.half import to_half
+from jetvla.calibration.ranges import Method
+from jetvla.engines.half import rounded, to_half
+from jetvla.engines.integers import Feeds, IntegerPlan, Recipe, Smooth, plan_integers
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import Actions, compare, graph_actions
-from jetvla.engines.quantize import Quantized, collect_ranges, find_sites, quantize
+from jetvla.engines.precision import Judge
+from jetvla.engines.quantize import Quantized
 from jetvla.engines.runner import GraphRunner
+from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.errors import ConfigError, EngineError
-from jetvla.runtime.manifest import Precision, PrecisionReport
+from jetvla.runtime.manifest import ErrorReport, Precision, PrecisionReport
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,21 +44,25 @@ _TRIED: dict[tuple[Request, Target], tuple[Precision, ...]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wish:
     """What the user asked for.
 
     Attributes:
-        request: ``int8`` fails where ``auto`` falls back to float.
+        request: ``int8`` puts every block into INT8, and fails where ``auto`` falls back to float.
         target: where it will run.
-        tolerance: largest :attr:`PrecisionReport.relative_error`.
+        tolerance: largest mean error per action dimension, in its unit; float64 [D].
         force: ship what was asked for even when it is over tolerance.
+        method: how activation ranges are chosen.
+        smooth: SmoothQuant; ``auto`` where it makes the action error smaller.
     """
 
     request: Request
     target: Target
-    tolerance: float
-    force: bool
+    tolerance: NDArray[np.float64]
+    force: bool = False
+    method: Method = "mse"
+    smooth: Smooth = "auto"
 
     def precisions(self) -> tuple[Precision, ...]:
         """What to try; ConfigError if the request makes no sense on the target."""
@@ -65,42 +73,61 @@ class Wish:
             )
         return _TRIED[(self.request, self.target)]
 
+    def recipe(self, limits: Mapping[str, float] | None) -> Recipe:
+        """How to quantize, with the ranges of a calibration file or None."""
+        return Recipe(self.method, self.smooth, self.request == "auto", limits)
+
 
 @dataclass(frozen=True)
 class Variant:
-    """One tried precision; ``worst`` is the largest error on the held-out samples, divided by the scale."""
+    """One tried precision.
 
-    model: ModelProto
+    Attributes:
+        model: the graph; None if there is none.
+        report: what became of it.
+        worst: largest error on the held-out samples, divided by the scale.
+    """
+
+    model: ModelProto | None
     report: PrecisionReport
     worst: float
 
 
 def make_variants(
     step: ModelProto,
+    action: ActionSpec,
     observations: Observations,
-    calibration: Sequence[Mapping[str, Array]],
+    calibration: Feeds,
     held_out: Sequence[Mapping[str, Array]],
     truth: Actions,
     wish: Wish,
+    say: Callable[[str], None],
+    limits: Mapping[str, float] | None = None,
 ) -> list[Variant]:
     """Try every precision of ``wish``.
 
     Args:
         step: the FP32 step graph.
-        observations: says how errors are scaled.
-        calibration: step inputs for activation ranges.
+        action: names and units, for the reasons.
+        observations: says how errors are scaled, and which dimensions move.
+        calibration: step inputs for ranges and for the search.
         held_out: step inputs to judge by.
         truth: FP32 actions for ``held_out``.
         wish: what was asked for.
+        say: is told one line for each thing measured.
+        limits: ranges of a calibration file.
 
     Raises:
-        EngineError: ``int8`` was asked for, is over tolerance, and was not forced.
+        EngineError: ``int8`` or ``fp16`` was asked for, is not good enough, and was not forced.
+        ConfigError: ``limits`` do not fit.
     """
     tried = wish.precisions()
-    quantized = None
+    trial = _Trial(step, action, observations, held_out, truth, wish)
+    plan = None
     if any(p.startswith("int8") for p in tried):
-        quantized = quantize(step, collect_ranges(step, find_sites(step), calibration))
-    variants = [_try(p, step, quantized, observations, held_out, truth, wish) for p in tried]
+        plan = plan_integers(step, calibration, trial.judge, wish.recipe(limits), say)
+    integers = None if plan is None else (plan, plan.quantized())
+    variants = [trial.variant(precision, None if precision == "fp16" else integers) for precision in tried]
     failed = [v for v in variants if not v.report.written and v.report.precision.startswith(wish.request)]
     if failed:
         reasons = "; ".join(f"{v.report.precision}: {v.report.reason}" for v in failed)
@@ -110,36 +137,79 @@ def make_variants(
     return variants
 
 
-def _try(
-    precision: Precision,
-    step: ModelProto,
-    quantized: Quantized | None,
-    observations: Observations,
-    held_out: Sequence[Mapping[str, Array]],
-    truth: Actions,
-    wish: Wish,
-) -> Variant:
-    base = step if quantized is None or precision == "fp16" else quantized.model
-    model = to_half(base) if precision.endswith("fp16") else base
-    report = compare(graph_actions(GraphRunner.of_model(model), held_out), truth)
-    scale, moving = observations.scale, observations.moving
-    shares = np.array(report.mean) / scale
-    relative = float(shares[moving].mean() if moving.any() else shares.mean())
-    good = relative <= wish.tolerance
-    verdict = f"action error {relative:.2%} of range, tolerance {wish.tolerance:.2%}"
-    integers = quantized if precision.startswith("int8") else None
-    return Variant(
-        model,
-        PrecisionReport(
+class _Trial:
+    """Judges graphs by the held-out samples."""
+
+    def __init__(
+        self,
+        step: ModelProto,
+        action: ActionSpec,
+        observations: Observations,
+        held_out: Sequence[Mapping[str, Array]],
+        truth: Actions,
+        wish: Wish,
+    ) -> None:
+        self._step, self._action, self._observations = step, action, observations
+        self._held_out, self._truth, self._wish = held_out, truth, wish
+        self.judge = Judge(wish.tolerance, observations.moving)
+
+    def variant(self, precision: Precision, integers: tuple[IntegerPlan, Quantized] | None) -> Variant:
+        """The graph in ``precision``; ``integers`` are for the INT8 ones."""
+        base = self._step if integers is None else integers[1].model
+        try:
+            model = to_half(base) if precision.endswith("fp16") else base
+            judged = rounded(model) if precision.endswith("fp16") else model
+            error = compare(graph_actions(GraphRunner.of_model(judged), self._held_out), self._truth)
+        except EngineError as problem:
+            # Nobody may insist on a graph that overflows.
+            endless = (float("inf"),) * len(self._action)
+            error = ErrorReport(samples=len(self._held_out), max=endless, mean=endless)
+            return self._variant(None, self._report(precision, False, str(problem), error, integers))
+        good = self.judge.score(error) <= 1
+        verdict = self._verdict(error)
+        reason = verdict if good else f"{verdict}: over it" + (", forced" if self._wish.force else "")
+        return self._variant(model, self._report(precision, good or self._wish.force, reason, error, integers))
+
+    def _variant(self, model: ModelProto | None, report: PrecisionReport) -> Variant:
+        return Variant(model, report, float((np.array(report.error.max) / self._observations.scale).max()))
+
+    def _verdict(self, error: ErrorReport) -> str:
+        shares = self.judge.shares(error)
+        worst = int(shares.argmax())
+        dimension, limit = self._action.dimensions[worst], self._wish.tolerance[worst]
+        return (
+            f"action error {error.mean[worst]:.2g} {dimension.unit} of {dimension.name!r}, the worst, is "
+            f"{shares[worst]:.0%} of its tolerance {limit:.2g}"
+        )
+
+    def _report(
+        self,
+        precision: Precision,
+        written: bool,
+        reason: str,
+        error: ErrorReport,
+        integers: tuple[IntegerPlan, Quantized] | None,
+    ) -> PrecisionReport:
+        # On the scale instead of the tolerance.
+        relative = Judge(self._observations.scale, self._observations.moving).score(error)
+        report = PrecisionReport(
             precision=precision,
-            written=good or wish.force,
-            reason=verdict if good else f"{verdict}: over it" + (", forced" if wish.force else ""),
-            held_out=observations.source,
-            error=report,
+            written=written,
+            reason=reason,
+            held_out=self._observations.source,
+            error=error,
             relative_error=relative,
-            tolerance=wish.tolerance,
-            quantized_nodes=integers.quantized_nodes if integers else 0,
-            float_nodes=integers.float_nodes if integers else 0,
-        ),
-        float((np.array(report.max) / scale).max()),
-    )
+            tolerance=tuple(self._wish.tolerance.tolist()),
+            tolerance_share=self.judge.score(error),
+        )
+        if integers is None:
+            return report
+        plan, quantized = integers
+        return report.model_copy(
+            update={
+                "quantized_nodes": quantized.quantized_nodes,
+                "float_nodes": quantized.float_nodes,
+                "smooth_alpha": plan.alpha,
+                "blocks": plan.blocks,
+            }
+        )
