@@ -96,15 +96,15 @@ def _states(wanted: Wanted) -> Features | None:
 def _standardised(values: Features) -> Features:
     centred = _centred(values)
     spread = centred.std(axis=0, dtype=np.float64)
-    scale = np.where(spread > _STILL, 1 / np.maximum(spread, _STILL), 0.0)
-    return centred * scale.astype(np.float32)
+    scale = np.where(spread > _STILL, 1 / np.maximum(spread, _STILL), 0.0).astype(np.float32)
+    return np.asarray(centred * scale, np.float32)
 
 
 def _scaled(part: Features) -> Features:
     centred = _centred(part)
     length = float(np.sqrt(np.square(centred).sum(axis=1, dtype=np.float64).mean()))
-    return centred * np.float32(1 / length if length > _STILL else 0)
+    return np.asarray(centred * np.float32(1 / length if length > _STILL else 0), np.float32)
 
 
 def _centred(values: Features) -> Features:
-    return values - values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(values - values.mean(axis=0, dtype=np.float64).astype(np.float32), np.float32)
