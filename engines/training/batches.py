@@ -53,6 +53,7 @@ class Batches:
         flat = [w for options in self._wordings for w in options]
         self._first = np.cumsum([0, *(len(options) for options in self._wordings)])
         both = flat + [mirrored(w) for w in flat]
+        assert policy.text is not None, "TrainingSettings.policy_settings refuses policies without language"
         ids, mask = text.encode(both, policy.text.max_tokens)
         self._ids, self._mask = torch.from_numpy(ids), torch.from_numpy(mask)
         self._mirror_at = len(flat)

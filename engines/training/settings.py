@@ -79,7 +79,11 @@ class TrainingSettings(Settings):
     tokenizer: Path | None = None
 
     def policy_settings(self, vocabulary: int) -> PolicySettings:
-        """The policy's settings, with ``vocabulary`` where the file leaves the language's size open."""
+        """The policy's settings, with ``vocabulary`` where the file leaves the language's size open.
+
+        Raises:
+            ConfigError: wrong settings, or a policy of a kind that is built but not trained here.
+        """
         raw = dict(self.policy)
         family = find_family(str(raw.get("family", "end_to_end")))
         model = raw.get("model")
@@ -87,7 +91,13 @@ class TrainingSettings(Settings):
             language = {**model["language"]}
             language["vocab_size"] = language.get("vocab_size") or vocabulary
             raw["model"] = {**model, "language": language}
-        return family.settings(raw, "policy")
+        settings = family.settings(raw, "policy")
+        if settings.text is None or settings.state or len(settings.cameras) > 1:
+            raise ConfigError(
+                f"policy: {settings.family}: a policy without language, with state or with several cameras is not "
+                "trained here; train it with the tools that it comes from, and give 'jetvla build' its checkpoint"
+            )
+        return settings
 
 
 def training_settings(raw: Mapping[str, Any], where: str, overrides: Mapping[str, Any]) -> TrainingSettings:

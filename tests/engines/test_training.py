@@ -46,9 +46,10 @@ def test_training_learns_and_leaves_a_checkpoint(policy: Policy, episodes: Path,
     assert np.mean([r.loss for r in reports[-6:]]) < 0.3 * np.mean([r.loss for r in reports[:6]])
     assert [r.step for r in reports if r.held_out is not None] == list(range(3, 61, 3))
     loaded = load_checkpoint(tmp_path / "run")
+    assert loaded.text is not None
     assert loaded.text.size == trainer.policy.settings.model.language.vocab_size  # type: ignore[attr-defined]
-    image = np.zeros((32, 32, 3), np.uint8)
-    np.testing.assert_array_equal(loaded.act(image, "pick up"), trainer.policy.act(image, "pick up"))
+    dark = {policy.settings.cameras[0].name: np.zeros((32, 32, 3), np.uint8)}
+    np.testing.assert_array_equal(loaded.act(dark, None, "pick up"), trainer.policy.act(dark, None, "pick up"))
     assert (tmp_path / "run" / "training" / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -201,6 +202,15 @@ def test_jitter_changes_light_and_stays_a_picture() -> None:
     dim = jitter(images / 2, AugmentSettings(brightness=0.9, contrast=0, saturation=0), generator) / images
     assert (dim.flatten(1).std(dim=1) < 1e-4).all()
     assert dim.flatten(1).mean(dim=1).std() > 0.05
+
+
+def test_policies_that_are_not_trained_here_are_refused(policy: Policy) -> None:
+    shared = policy.settings.model_dump(
+        mode="json", include={"name", "dt_s", "replan_s", "cameras", "resize", "action"}
+    )
+    raw = {**shared, "family": "act", "images": {camera.name: {} for camera in policy.settings.cameras}}
+    with pytest.raises(ConfigError, match=r"act: a policy without language.* is not trained here"):
+        training_settings({"policy": raw}, "train.yaml", {}).policy_settings(10)
 
 
 def test_the_schedule_rises_then_falls() -> None:
