@@ -79,10 +79,6 @@ class AbsoluteHistogram:
         used = int(self.largest / self.width) + 1
         return min(LIMITS[method](Magnitudes(self.counts[:used], self.width, self.largest)), self.largest)
 
-    def mse_limit(self) -> float:
-        """``limit("mse")``."""
-        return self.limit("mse")
-
 
 class ChannelMaxima:
     """The largest |x| of every channel (last axis); 4 bytes per channel however many numbers are added.
