@@ -12,6 +12,7 @@ from jetvla.runtime.errors import JetvlaError
 COMMANDS: dict[str, str] = {
     "train": "train a policy on recorded episodes",
     "build": "turn a checkpoint into a signed bundle",
+    "compile": "build a bundle's engines for this machine, and keep the fastest that computes right",
     "keys": "make and list the keys that sign bundles",
     "inspect": "print what a bundle holds",
     "verify": "check a bundle's files and signature",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import GraphSpec, TensorSpec
 
@@ -30,10 +31,12 @@ class EngineOptions:
     Attributes:
         threads: None leaves one core free.
         spinning: let idle threads burn their core between steps, for a slightly faster step.
+        memory: name of the device memory, for an engine on a GPU; ``auto`` takes the best that is installed.
     """
 
     threads: int | None = None
     spinning: bool = False
+    memory: str = "auto"
 
 
 class Engine(ABC):
@@ -66,6 +69,10 @@ class Engine(ABC):
                 )
         return self._run(inputs)
 
+    def gpu_ms(self) -> float | None:
+        """What the last step took on the GPU alone, its copies in and out included; None on a CPU."""
+        return None
+
     @abstractmethod
     def _run(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """Run the graph once on inputs that are known to be right."""
@@ -81,11 +88,18 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def runs_onnx(self) -> bool:
+        """Whether it opens a bundle's own graphs; otherwise only what 'jetvla compile' made of them."""
+
     def version(self) -> str:
         """Version of the library."""
 
+    def machine(self) -> Machine:
+        """This machine, as far as it decides what an engine is valid for."""
+
     def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
-        """Load the ONNX file ``path``.
+        """Load ``path``: an ONNX file, or what 'jetvla compile' made of one for a backend that runs nothing else.
 
         Raises:
             EngineError: if it cannot be loaded, or its interface differs from ``graph``.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jetvla.runtime.backends.base import Array, Backend, Engine, EngineOptions
+from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.manifest import GraphSpec
 
 
@@ -18,9 +19,13 @@ class _NullEngine(Engine):
 
 class _NullBackend:
     name = "null"
+    runs_onnx = True
 
     def version(self) -> str:
         return "1"
+
+    def machine(self) -> Machine:
+        return Machine.here()
 
     def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
         return _NullEngine(graph)

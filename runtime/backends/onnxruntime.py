@@ -14,6 +14,7 @@ from jetvla.runtime.backends.base import (
     check_interface,
     spare_one_core,
 )
+from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError, MissingDependency
 from jetvla.runtime.manifest import Dtype, GraphSpec, TensorSpec
 
@@ -84,9 +85,13 @@ class _OnnxRuntimeEngine(Engine):
 
 class _OnnxRuntimeBackend:
     name = "onnxruntime"
+    runs_onnx = True
 
     def version(self) -> str:
         return str(_library().__version__)
+
+    def machine(self) -> Machine:
+        return Machine.here()
 
     def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
         library = _library()

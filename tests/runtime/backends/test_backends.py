@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jetvla.runtime import backends
 from jetvla.runtime.backends import BACKENDS, Engine, EngineOptions, load_backend
 from jetvla.runtime.backends.base import spare_one_core
 from jetvla.runtime.errors import EngineError
@@ -34,7 +35,11 @@ def opened(name: str, graph: GraphSpec = LANGUAGE) -> Engine:
 
 @pytest.fixture(params=sorted(BACKENDS))
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return opened(request.param)
+    """On TensorRT with a fake library: see test_tensorrt.py."""
+    if request.param != "tensorrt":
+        return opened(request.param)
+    request.getfixturevalue("trt")
+    return load_backend("tensorrt").open(request.getfixturevalue("plan"), LANGUAGE, EngineOptions())
 
 
 def test_onnxruntime_computes() -> None:
@@ -106,11 +111,27 @@ def test_an_unreadable_graph_is_named(tmp_path: Path, content: bytes | None) -> 
 
 
 def test_auto_never_computes_nothing() -> None:
-    assert load_backend("auto").name == "onnxruntime"
+    assert load_backend("auto").name in ("onnxruntime", "tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("library", "driver", "chosen"),
+    [(True, True, "tensorrt"), (True, False, "onnxruntime"), (False, True, "onnxruntime")],
+)
+def test_auto_takes_tensorrt_where_it_and_a_gpu_are_there(
+    monkeypatch: pytest.MonkeyPatch, library: bool, driver: bool, chosen: str
+) -> None:
+    def find_gpu() -> None:
+        if not driver:
+            raise EngineError("no CUDA device can be used")
+
+    monkeypatch.setattr(backends, "find_spec", lambda name: object() if library else None)
+    monkeypatch.setattr(backends, "find_gpu", find_gpu)
+    assert load_backend("auto").name == chosen
 
 
 def test_an_unknown_backend_is_named_with_those_that_exist() -> None:
-    with pytest.raises(EngineError, match="no backend 'tpu'; choose from auto, onnxruntime, null"):
+    with pytest.raises(EngineError, match="no backend 'tpu'; choose from auto, tensorrt, onnxruntime, null"):
         load_backend("tpu")
 
 
