@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.ranges import Method
-from jetvla.engines.blocks import find_blocks
+from jetvla.engines.blocks import find_blocks, multiplications
 from jetvla.engines.parity import Actions, compare, graph_actions
 from jetvla.engines.precision import Judge, search
 from jetvla.engines.quantize import Quantized, collect_ranges, find_sites, quantize
 from jetvla.engines.runner import GraphRunner
-from jetvla.engines.smooth import ALPHA, collect_maxima, find_foldable, smooth
+from jetvla.engines.smooth import ALPHA, collect_maxima, find_foldable, fold, smoothing_factors
 from jetvla.runtime.errors import ConfigError, EngineError
 from jetvla.runtime.manifest import BlockReport
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Smooth = Literal["auto", "on", "off"]
-# Calibration samples that the search measures its graphs on.
-SEARCH_SAMPLES = 16
+# Calibration samples that the search measures each graph on: as many as this number of multiplications pays for,
+# within bounds. A minute or two of a CPU for one graph would be hours for the fifty of a large policy.
+_SEARCH_MULTIPLICATIONS = 400 * 10**9
+_FEWEST, _MOST = 16, 64
 
 
 class Feeds(Protocol):
@@ -35,6 +37,21 @@ class Feeds(Protocol):
     def __iter__(self) -> Iterator[Mapping[str, NDArray[Any]]]: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """What calibration found.
+
+    Attributes:
+        limits: by activation, the |x| that becomes 127.
+        factors: what SmoothQuant divided the channels of an activation by, float32 [C]; the limits are of the result.
+        alpha: strength of SmoothQuant; None without it.
+    """
+
+    limits: Mapping[str, float]
+    factors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    alpha: float | None = None
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to quantize.
@@ -43,36 +60,34 @@ class Recipe:
         method: how a histogram becomes a range.
         smooth: SmoothQuant, or ``auto``: where it makes the action error smaller.
         by_block: search for the blocks that INT8 may take; else it takes all.
-        limits: ranges to take instead of collecting them, by activation.
+        ranges: to take instead of collecting them.
     """
 
     method: Method = "mse"
     smooth: Smooth = "auto"
     by_block: bool = True
-    limits: Mapping[str, float] | None = None
+    ranges: Ranges | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegerPlan:
     """All that an INT8 graph is made from.
 
     Attributes:
-        step: float32, with SmoothQuant folded in if ``alpha`` is there.
-        limits: range of each activation of ``step``.
+        step: float32, with SmoothQuant folded in.
+        ranges: of the activations of ``step``.
         keep_float: blocks that stay in float.
         blocks: what is known of each block.
-        alpha: strength of SmoothQuant; None without it.
     """
 
     step: ModelProto
-    limits: Mapping[str, float]
-    keep_float: frozenset[str]
-    blocks: tuple[BlockReport, ...]
-    alpha: float | None
+    ranges: Ranges
+    keep_float: frozenset[str] = frozenset()
+    blocks: tuple[BlockReport, ...] = ()
 
     def quantized(self) -> Quantized:
         """The graph."""
-        return quantize(self.step, self.limits, self.keep_float)
+        return quantize(self.step, self.ranges.limits, self.keep_float)
 
 
 def plan_integers(
@@ -81,66 +96,82 @@ def plan_integers(
     """Decide how ``step`` is quantized, by the calibration samples alone.
 
     Raises:
-        ConfigError: the recipe's ranges are of another graph, or ask for SmoothQuant, which changes them.
+        ConfigError: the recipe's ranges are of another graph, or not of the SmoothQuant that it asks for.
     """
     bench = _Bench(step, calibration, judge)
-    plans = [_all_integer(step, calibration, recipe, alpha) for alpha in _alphas(step, recipe)]
-    scores = [bench.score(plan, frozenset()) for plan in plans]
-    best = int(np.argmin(scores))
-    for plan, score in zip(plans, scores, strict=True):
-        how = "without SmoothQuant" if plan.alpha is None else f"with SmoothQuant {plan.alpha}"
-        say(f"every block in INT8 {how}: {score:.2f} of tolerance")
-    plan, score = plans[best], scores[best]
-    del plans
+    plan, score = _best([_calibrated(step, calibration, recipe, alpha) for alpha in _alphas(step, recipe)], bench, say)
     found = find_blocks(plan.step)
+    every = [BlockReport(name=b.name, precision="int8", alone=None, together=score, share=b.share) for b in found]
     if not recipe.by_block:
-        reports = (BlockReport(name=b.name, precision="int8", alone=None, together=score, share=b.share) for b in found)
-        return IntegerPlan(plan.step, plan.limits, frozenset(), tuple(reports), plan.alpha)
-    placed = search(found, lambda keep_float: bench.score(plan, keep_float), say)
+        return replace(plan, blocks=tuple(every))
+    placed = search(found, lambda keep_float: bench.score(replace(plan, keep_float=keep_float)), say)
     if len(placed.keep_float) < len(found):
-        return IntegerPlan(plan.step, plan.limits, placed.keep_float, placed.reports, plan.alpha)
+        return replace(plan, keep_float=placed.keep_float, blocks=placed.reports)
     # Nothing fits. What is judged, and then reported as too much, is all of it.
-    every = (report.model_copy(update={"precision": "int8", "together": score}) for report in placed.reports)
-    return IntegerPlan(plan.step, plan.limits, frozenset(), tuple(every), plan.alpha)
+    alone = [report.alone for report in placed.reports]
+    return replace(plan, blocks=tuple(r.model_copy(update={"alone": a}) for r, a in zip(every, alone, strict=True)))
+
+
+def _best(plans: list[IntegerPlan], bench: _Bench, say: Callable[[str], None]) -> tuple[IntegerPlan, float]:
+    """The plan with the smallest action error, and that error; the first of equals."""
+    scores = [bench.score(plan) for plan in plans]
+    for plan, score in zip(plans, scores, strict=True):
+        how = "without SmoothQuant" if plan.ranges.alpha is None else f"with SmoothQuant {plan.ranges.alpha}"
+        say(f"every block in INT8 {how}: {score:.2f} of tolerance")
+    best = int(np.argmin(scores))
+    return plans[best], scores[best]
 
 
 def _alphas(step: ModelProto, recipe: Recipe) -> list[float | None]:
     """Strengths of SmoothQuant to try."""
-    if recipe.limits is not None and recipe.smooth == "on":
-        raise ConfigError("SmoothQuant changes the ranges of the calibration file; give only one of the two")
-    if recipe.smooth == "off" or recipe.limits is not None or not find_foldable(step):
+    if recipe.ranges is not None:
+        have = "off" if recipe.ranges.alpha is None else "on"
+        if recipe.smooth not in ("auto", have):
+            raise ConfigError(
+                f"--smooth {recipe.smooth}: the calibration file was made with SmoothQuant {have}, and its ranges hold "
+                f"for that alone; leave --smooth out, or make the calibration again"
+            )
+        return [recipe.ranges.alpha]
+    if recipe.smooth == "off" or not find_foldable(step):
         return [None]
     return [ALPHA] if recipe.smooth == "on" else [None, ALPHA]
 
 
-def _all_integer(step: ModelProto, calibration: Feeds, recipe: Recipe, alpha: float | None) -> IntegerPlan:
-    model = step if alpha is None else smooth(step, collect_maxima(step, calibration), alpha)
-    if recipe.limits is None:
-        ranges = collect_ranges(model, find_sites(model), calibration)
-        limits = {name: histogram.limit(recipe.method) for name, histogram in ranges.items()}
-        return IntegerPlan(model, limits, frozenset(), (), alpha)
-    missing = [site.activation for site in find_sites(model) if site.activation not in recipe.limits]
-    if missing:
+def _calibrated(step: ModelProto, calibration: Feeds, recipe: Recipe, alpha: float | None) -> IntegerPlan:
+    if recipe.ranges is not None:
+        return _known(step, recipe.ranges)
+    factors = {} if alpha is None else smoothing_factors(step, collect_maxima(step, calibration), alpha)
+    model = fold(step, factors) if factors else step
+    seen = collect_ranges(model, find_sites(model), calibration)
+    limits = {name: histogram.limit(recipe.method) for name, histogram in seen.items()}
+    return IntegerPlan(model, Ranges(limits, factors, alpha))
+
+
+def _known(step: ModelProto, ranges: Ranges) -> IntegerPlan:
+    missing = [site.activation for site in find_sites(step) if site.activation not in ranges.limits]
+    strange = set(ranges.factors) - {one.output for one in find_foldable(step)}
+    if missing or strange:
         raise ConfigError(
-            f"the calibration file has no range of {', '.join(missing[:3])}: it is of another policy or version; "
-            "calibrate again"
+            f"the calibration file does not fit the policy's graph, first at {(*missing, *sorted(strange))[0]!r}: it "
+            "is of another policy or version; make the calibration again"
         )
-    return IntegerPlan(model, recipe.limits, frozenset(), (), alpha)
+    return IntegerPlan(fold(step, ranges.factors) if ranges.factors else step, ranges)
 
 
 class _Bench:
     """Measures INT8 graphs against the float32 one on a few calibration samples, which it keeps in memory."""
 
     def __init__(self, step: ModelProto, calibration: Feeds, judge: Judge) -> None:
-        count = min(SEARCH_SAMPLES, len(calibration))
+        afforded = _SEARCH_MULTIPLICATIONS // sum(multiplications(step).values())
+        count = min(max(_FEWEST, min(afforded, _MOST)), len(calibration))
         chosen = set(np.linspace(0, len(calibration) - 1, count).round().astype(int).tolist())
         self._feeds = [feed for number, feed in enumerate(calibration) if number in chosen]
         self._truth: Actions = graph_actions(GraphRunner.of_model(step), self._feeds)
         self._judge = judge
 
-    def score(self, plan: IntegerPlan, keep_float: frozenset[str]) -> float:
-        """Tolerance-relative action error of ``plan`` with ``keep_float`` instead; infinite if an action is."""
-        runner = GraphRunner.of_model(quantize(plan.step, plan.limits, keep_float).model)
+    def score(self, plan: IntegerPlan) -> float:
+        """Tolerance-relative action error; infinite if an action is not finite."""
+        runner = GraphRunner.of_model(plan.quantized().model)
         try:
             actions = graph_actions(runner, self._feeds)
         except EngineError:

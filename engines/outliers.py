@@ -28,7 +28,7 @@ def inject_into_graph(model: ModelProto, channels: int = CHANNELS, factor: float
     large. A power of two changes no bit of the result."""
     rng, types = np.random.default_rng(seed), tensor_types(model)
     widths = {one.output: types[one.output][1][-1] for one in find_foldable(model)}
-    return fold(model, {name: 1 / _gains(rng, width, channels, factor) for name, width in widths.items()})
+    return fold(model, {name: np.reciprocal(_gains(rng, width, channels, factor)) for name, width in widths.items()})
 
 
 def inject_into_state(

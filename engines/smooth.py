@@ -76,7 +76,14 @@ def collect_maxima(model: ModelProto, samples: Iterable[Mapping[str, Any]]) -> d
 
 
 def smooth(model: ModelProto, maxima: Mapping[str, NDArray[np.float32]], alpha: float = ALPHA) -> ModelProto:
-    """A copy of ``model`` that computes the same, with smaller differences between channels.
+    """``model`` with :func:`smoothing_factors` folded in: it computes the same, with channels that differ less."""
+    return fold(model, smoothing_factors(model, maxima, alpha))
+
+
+def smoothing_factors(
+    model: ModelProto, maxima: Mapping[str, NDArray[np.float32]], alpha: float = ALPHA
+) -> dict[str, NDArray[np.float32]]:
+    """What to divide each channel of each foldable output by, float32 [C].
 
     Channel j's factor is max|X_j|^alpha / max|W_j|^(1-alpha), rounded to a power of two; 1 if either is zero.
 
@@ -96,7 +103,7 @@ def smooth(model: ModelProto, maxima: Mapping[str, NDArray[np.float32]], alpha: 
         if foldable.output in maxima:
             rows = np.max([weights.row_maxima(site) for site in foldable.sites], axis=0)
             factors[foldable.output] = _factors(maxima[foldable.output], rows, alpha)
-    return fold(model, factors)
+    return factors
 
 
 def _factors(activations: NDArray[np.float32], weights: NDArray[np.float32], alpha: float) -> NDArray[np.float32]:
@@ -120,7 +127,7 @@ def fold(model: ModelProto, factors: Mapping[str, NDArray[np.float32]]) -> Model
         norm = norms[output]
         for index in range(1, len(norm.input)):
             if norm.input[index]:
-                norm.input[index] = weights.add(norm.input[index], output, 1 / factor)
+                norm.input[index] = weights.add(norm.input[index], output, np.reciprocal(factor))
         for site in foldable[output].sites:
             scaled = factor if weights.row_axis(site) == 1 else factor[:, None]
             nodes[site.node].input[1] = weights.add(site.weight, output, scaled)

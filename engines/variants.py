@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jetvla.calibration.ranges import Method
 from jetvla.engines.half import rounded, to_half
-from jetvla.engines.integers import Feeds, IntegerPlan, Recipe, Smooth, plan_integers
+from jetvla.engines.integers import Feeds, IntegerPlan, Ranges, Recipe, Smooth, plan_integers
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import Actions, compare, graph_actions
 from jetvla.engines.precision import Judge
@@ -73,9 +73,9 @@ class Wish:
             )
         return _TRIED[(self.request, self.target)]
 
-    def recipe(self, limits: Mapping[str, float] | None) -> Recipe:
+    def recipe(self, ranges: Ranges | None) -> Recipe:
         """How to quantize, with the ranges of a calibration file or None."""
-        return Recipe(self.method, self.smooth, self.request == "auto", limits)
+        return Recipe(self.method, self.smooth, self.request == "auto", ranges)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def make_variants(
     truth: Actions,
     wish: Wish,
     say: Callable[[str], None],
-    limits: Mapping[str, float] | None = None,
+    ranges: Ranges | None = None,
 ) -> list[Variant]:
     """Try every precision of ``wish``.
 
@@ -115,17 +115,17 @@ def make_variants(
         truth: FP32 actions for ``held_out``.
         wish: what was asked for.
         say: is told one line for each thing measured.
-        limits: ranges of a calibration file.
+        ranges: of a calibration file; collected here without one.
 
     Raises:
         EngineError: ``int8`` or ``fp16`` was asked for, is not good enough, and was not forced.
-        ConfigError: ``limits`` do not fit.
+        ConfigError: ``ranges`` do not fit the graph or the wish.
     """
     tried = wish.precisions()
     trial = _Trial(step, action, observations, held_out, truth, wish)
     plan = None
     if any(p.startswith("int8") for p in tried):
-        plan = plan_integers(step, calibration, trial.judge, wish.recipe(limits), say)
+        plan = plan_integers(step, calibration, trial.judge, wish.recipe(ranges), say)
     integers = None if plan is None else (plan, plan.quantized())
     variants = [trial.variant(precision, None if precision == "fp16" else integers) for precision in tried]
     failed = [v for v in variants if not v.report.written and v.report.precision.startswith(wish.request)]
@@ -177,9 +177,10 @@ class _Trial:
         shares = self.judge.shares(error)
         worst = int(shares.argmax())
         dimension, limit = self._action.dimensions[worst], self._wish.tolerance[worst]
+        unit = "" if dimension.unit == "1" else f" {dimension.unit}"
         return (
-            f"action error {error.mean[worst]:.2g} {dimension.unit} of {dimension.name!r}, the worst, is "
-            f"{shares[worst]:.0%} of its tolerance {limit:.2g}"
+            f"action error of {dimension.name}, the worst, is {error.mean[worst]:.2g}{unit}, {shares[worst]:.0%} of its "
+            f"tolerance {limit:.2g}{unit}"
         )
 
     def _report(
@@ -209,7 +210,7 @@ class _Trial:
             update={
                 "quantized_nodes": quantized.quantized_nodes,
                 "float_nodes": quantized.float_nodes,
-                "smooth_alpha": plan.alpha,
+                "smooth_alpha": plan.ranges.alpha,
                 "blocks": plan.blocks,
             }
         )
