@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ SAMPLES: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = 
     "relu": lambda rng, size: np.maximum(rng.normal(size=size), 0),
     "outlier": lambda rng, size: np.append(rng.normal(size=size), 50.0),
 }
+# How fast the machine is does not matter.
+unhurried = settings(deadline=None)
+sparing = settings(deadline=None, max_examples=25)
 finite = st.floats(-1e4, 1e4, width=32)
 seeds = st.integers(0, 10_000)
 kinds = st.sampled_from(sorted(SAMPLES))
@@ -53,6 +56,7 @@ def test_every_method_has_a_limit() -> None:
 # -- the histogram --
 
 
+@unhurried
 @given(st.lists(finite, min_size=1, max_size=50))
 def test_nothing_is_lost_when_the_span_grows(numbers: list[float]) -> None:
     values = np.array(numbers, np.float32)
@@ -65,6 +69,7 @@ def test_nothing_is_lost_when_the_span_grows(numbers: list[float]) -> None:
         assert np.any((occupied <= value) & (value < occupied + (histogram.width or 1)))
 
 
+@unhurried
 @given(st.lists(arrays(np.float32, st.integers(0, 20), elements=finite), min_size=1, max_size=8), st.randoms())
 def test_neither_order_nor_pieces_matter(batches: list[NDArray[np.float32]], random: object) -> None:
     whole = histogram_of(np.concatenate(batches))
@@ -74,6 +79,7 @@ def test_neither_order_nor_pieces_matter(batches: list[NDArray[np.float32]], ran
     assert (pieces.span, pieces.largest) == (whole.span, whole.largest)
 
 
+@unhurried
 @given(st.floats(2.0**-149, 1.5 * 2.0**127, width=32))
 def test_a_bin_is_at_most_one_2048th_of_the_largest(largest: float) -> None:
     histogram = histogram_of(np.float32([largest]))
@@ -130,6 +136,7 @@ def test_memory_does_not_grow_with_what_is_added() -> None:
 # -- limits --
 
 
+@unhurried
 @given(arrays(np.float32, st.integers(1, 60), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_limits_are_above_zero_and_at_most_the_largest(values: NDArray[np.float32]) -> None:
     histogram = histogram_of(values)
@@ -157,6 +164,7 @@ def test_one_value_is_its_own_limit(method: Method, value: float) -> None:
     assert histogram_of(values).limit(method) == pytest.approx(float(values[0]), rel=1 / 2000)
 
 
+@sparing
 @given(methods, kinds, seeds, st.integers(-100, 100))
 def test_limits_scale_with_the_data_by_powers_of_two_exactly(method: Method, kind: str, seed: int, power: int) -> None:
     values = sample(kind, seed)
@@ -164,6 +172,7 @@ def test_limits_scale_with_the_data_by_powers_of_two_exactly(method: Method, kin
     assert scaled == histogram_of(values).limit(method) * 2.0**power
 
 
+@unhurried
 @given(st.sampled_from(["max", "percentile"]), kinds, seeds, st.floats(2.0**-10, 1000, width=32))
 def test_max_and_percentile_scale_with_the_data_within_a_bin(method: Method, kind: str, seed: int, by: float) -> None:
     values = sample(kind, seed)
@@ -171,6 +180,7 @@ def test_max_and_percentile_scale_with_the_data_within_a_bin(method: Method, kin
     assert scaled.limit(method) == pytest.approx(by * plain.limit(method), abs=scaled.width + by * plain.width)
 
 
+@sparing
 @given(kinds, seeds, st.floats(2.0**-10, 1000, width=32))
 def test_scaled_data_gets_an_mse_limit_as_good(kind: str, seed: int, by: float) -> None:
     """The least error may lie at two limits that differ much, so errors are compared and not limits."""
@@ -179,6 +189,7 @@ def test_scaled_data_gets_an_mse_limit_as_good(kind: str, seed: int, by: float) 
     assert squared_error(values, scaled) <= 1.02 * squared_error(values, histogram_of(values).limit("mse"))
 
 
+@unhurried
 @given(kinds, seeds, st.integers(500, 20_000))
 def test_percentile_is_numpys_within_a_bin(kind: str, seed: int, size: int) -> None:
     values = sample(kind, seed, size)
@@ -196,6 +207,7 @@ def test_percentile_is_interpolated_inside_its_bin() -> None:
     assert histogram.limit("percentile") == pytest.approx(1 + 2**-11 * 0.9999 * 10_001 / 10_000)
 
 
+@sparing
 @given(seeds, st.floats(1e-3, 1e3))
 def test_mse_is_about_as_good_as_an_exhaustive_search(seed: int, size: float) -> None:
     values = sample("laplace", seed) * np.float32(size)
@@ -211,6 +223,7 @@ def test_mse_has_less_error_than_max_on_heavy_tails(seed: int) -> None:
     assert squared_error(values, histogram.limit("mse")) < 0.95 * squared_error(values, histogram.limit("max"))
 
 
+@sparing
 @given(kinds, seeds)
 def test_mse_has_no_more_error_than_any_other_method(kind: str, seed: int) -> None:
     values = sample(kind, seed)
@@ -245,6 +258,7 @@ def divergence_by_hand(counts: NDArray[np.float64], kept: int) -> float:
     return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
 
 
+@sparing
 @given(st.integers(129, 700), st.floats(0, 1), seeds)
 def test_divergence_is_its_definition(bins: int, empty: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -291,6 +305,7 @@ def test_many_zeros_do_not_decide_the_entropy_limit() -> None:
 # -- per-channel maxima --
 
 
+@unhurried
 @given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 4)), elements=finite))
 def test_channel_maxima_are_those_of_all_rows(values: NDArray[np.float32]) -> None:
     maxima = ChannelMaxima()

@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -15,6 +15,8 @@ from jetvla.runtime.errors import ConfigError, EpisodeError
 
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 seeds = st.integers(0, 10_000)
+# How fast the machine is does not matter.
+unhurried = settings(deadline=None)
 
 
 def random_case(seed: int, size: int, groups: int) -> tuple[NDArray[np.float32], list[str]]:
@@ -36,6 +38,7 @@ def clusters(seed: int, sizes: list[int]) -> tuple[NDArray[np.float32], NDArray[
 # -- choose --
 
 
+@unhurried
 @given(st.sampled_from(SELECTIONS), seeds, st.integers(1, 120), st.integers(1, 6), st.integers(1, 140))
 def test_a_choice_is_ascending_without_duplicates_and_always_the_same(
     how: Selection, seed: int, size: int, groups: int, count: int
@@ -50,6 +53,7 @@ def test_a_choice_is_ascending_without_duplicates_and_always_the_same(
     np.testing.assert_array_equal(chosen, choose(features, labels, count, seed, how))
 
 
+@unhurried
 @given(seeds, st.integers(1, 200), st.integers(1, 8), st.integers(1, 60))
 def test_every_group_has_one_and_its_share_of_the_rest(seed: int, size: int, groups: int, count: int) -> None:
     features, labels = random_case(seed, size, groups)
@@ -75,6 +79,7 @@ def test_with_too_many_groups_those_far_apart_are_represented(seed: int) -> None
     assert len({labels[i] for i in choose(features, labels, 3, seed, "covering")}) == 3
 
 
+@unhurried
 @given(seeds, st.lists(st.integers(1, 60), min_size=2, max_size=12))
 def test_one_of_each_cluster_is_chosen_however_small_it_is(seed: int, sizes: list[int]) -> None:
     features, cluster = clusters(seed, sizes)
@@ -82,6 +87,7 @@ def test_one_of_each_cluster_is_chosen_however_small_it_is(seed: int, sizes: lis
     assert set(cluster[chosen]) == set(range(len(sizes)))
 
 
+@unhurried
 @given(seeds, st.lists(st.integers(1, 60), min_size=2, max_size=12), st.integers(0, 10))
 def test_covering_covers_clusters_no_worse_than_uniform(seed: int, sizes: list[int], more: int) -> None:
     features, _ = clusters(seed, sizes)
@@ -96,6 +102,7 @@ def test_covering_covers_clusters_no_worse_than_uniform(seed: int, sizes: list[i
         assert covering < uniform / 10
 
 
+@unhurried
 @given(seeds, st.integers(2, 40), st.integers(1, 8))
 def test_the_covering_radius_is_at_most_twice_the_least_possible(seed: int, size: int, count: int) -> None:
     """Gonzalez' bound, against every choice of up to two."""
@@ -122,6 +129,7 @@ def test_equal_observations_are_still_chosen_once_each() -> None:
     assert len(set(choose(features, "aaabbb", 4, 0, "covering").tolist())) == 4
 
 
+@unhurried
 @given(seeds, st.integers(1, 5000), st.integers(1, 300))
 def test_uniform_is_evenly_spread(seed: int, size: int, count: int) -> None:
     chosen = choose(np.zeros((size, 1), np.float32), [""] * size, count, seed, "uniform")
@@ -151,6 +159,7 @@ def test_features_that_do_not_fit_are_refused(features: NDArray[np.float32]) -> 
 # -- candidates --
 
 
+@unhurried
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=30), st.integers(1, 400), seeds)
 def test_candidates_are_bounded_and_of_all_episodes_in_proportion(lengths: list[int], limit: int, seed: int) -> None:
     assume(any(lengths))
@@ -191,6 +200,7 @@ def test_candidates_of_nothing_are_refused() -> None:
 # -- split --
 
 
+@unhurried
 @given(st.integers(2, 60), st.floats(0.001, 0.999), seeds)
 def test_held_out_episodes_are_never_used(count: int, part: float, seed: int) -> None:
     names = [f"episode_{i}" for i in range(count)]
