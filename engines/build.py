@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jetvla.calibration.calibration_file import CalibrationFile
 from jetvla.engines.export import export_graph
 from jetvla.engines.families.family import ExportPlan
 from jetvla.engines.graph import write_graph
+from jetvla.engines.integers import Ranges
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import (
     LanguageCache,
@@ -29,7 +31,7 @@ from jetvla.engines.policy import Policy
 from jetvla.engines.publication import published
 from jetvla.engines.runner import GraphRunner
 from jetvla.engines.variants import Variant, Wish, make_variants
-from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_files
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_file, digest_files
 from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.manifest import (
     CalibrationSpec,
@@ -105,6 +107,15 @@ def _write_manifest(manifest: Manifest, folder: Path, key: Ed25519PrivateKey | N
     (folder / MANIFEST).write_bytes(raw)
 
 
+def file_ranges(file: CalibrationFile) -> Ranges:
+    """The ranges in a calibration file."""
+    return Ranges(
+        {name: one.limit for name, one in file.activations.items()},
+        {name: np.array(factors, np.float32) for name, factors in file.smoothing.items()},
+        file.smooth_alpha,
+    )
+
+
 class _Builder:
     def __init__(
         self,
@@ -130,10 +141,29 @@ class _Builder:
         actions = graph_actions(GraphRunner(self._folder / f"{STEP}.onnx"), held_out)
         parity = self._prove(actions)
         calibration = StepInputs(observations.calibration, cache)
-        variants = make_variants(step, observations, calibration, held_out, actions, self._options.wish)
+        variants = make_variants(
+            step,
+            policy.settings.action,
+            observations,
+            calibration,
+            held_out,
+            actions,
+            self._options.wish,
+            self._say,
+            self._ranges(),
+        )
         for variant in variants:
             self._keep(variant)
         return self._describe(text, parity, variants, self._write_golden(parity, variants))
+
+    def _ranges(self) -> Ranges | None:
+        """Those of the calibration file, if there is one and it is of this very graph."""
+        path = self._options.calibration
+        if path is None:
+            return None
+        file = CalibrationFile.read(path)
+        file.check_belongs(digest_file(self._folder / f"{STEP}.onnx").sha256)
+        return file_ranges(file)
 
     def _prove(self, actions: NDArray[np.float32]) -> ErrorReport:
         truth = policy_actions(self._policy, self._observations.held_out)
@@ -173,7 +203,7 @@ class _Builder:
     def _keep(self, variant: Variant) -> None:
         report = variant.report
         name = f"step.{report.precision}"
-        if report.written:
+        if report.written and variant.model is not None:
             self._graphs[name] = write_graph(variant.model, self._folder / f"{name}.onnx")
         self._say(f"{name}: {'written' if report.written else 'NOT written'} ({report.reason})")
 

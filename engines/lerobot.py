@@ -52,7 +52,7 @@ def load_lerobot(
     settings, weights, actions = reader.read_lerobot(folder, action=action, state=state, resize=resize, rate_hz=rate_hz)
     family = find_family(kind)
     network = family.network(settings, 0)
-    fill(network, family.canonical(weights), folder / WEIGHTS)
+    fill(network, weights, folder / WEIGHTS)
     return Policy(family, settings, network.eval(), actions, None)
 
 

@@ -143,11 +143,12 @@ def _self_test(model: Model) -> GoldenResult:
     model.forget()
     log.log(
         logging.INFO if golden.passed else logging.ERROR,
-        "%s on %s %s, precision %s: golden self-test %s, error %.3g of at most %.3g",
+        "%s on %s %s, precision %s (%s): golden self-test %s, error %.3g of at most %.3g",
         model.bundle.manifest.name,
         model.key.backend,
         model.key.backend_version,
         model.precision,
+        model.variant.name,
         "passed" if golden.passed else "FAILED; the guard will not arm",
         golden.error,
         golden.tolerance,

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jetvla.runtime.backends import Backend, Engine, EngineOptions, load_backend
+from jetvla.runtime.backends import Backend, EngineOptions, load_backend
 from jetvla.runtime.backends.base import Array
-from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.bundle import Bundle, digest_file
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.config import PolicyConfig
-from jetvla.runtime.engine_key import EngineKey, Machine
+from jetvla.runtime.engine_cache import EngineCache, engine_key
+from jetvla.runtime.engine_entry import CompiledEngine, Part
+from jetvla.runtime.engine_key import EngineKey
+from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import Precision
 from jetvla.runtime.policy.language import Language
 from jetvla.runtime.policy.precision import choose_precision
@@ -29,24 +32,61 @@ class Step(NamedTuple):
     step_ns: int
 
 
+class Variant(NamedTuple):
+    """Which files a model runs.
+
+    Attributes:
+        name: for people.
+        precision: the manifest's, whose golden tolerance applies.
+        step, language: what the backend opens; no language for a policy without.
+    """
+
+    name: str
+    precision: Precision
+    step: Part
+    language: Part | None
+
+    @classmethod
+    def portable(cls, bundle: Bundle, precision: Precision) -> Variant:
+        """The bundle's own graphs."""
+        step, language = bundle.manifest.graphs[f"step.{precision}"], bundle.manifest.graphs.get("language.fp32")
+        return cls(
+            "the bundle's graph",
+            precision,
+            Part(bundle.file(step.file), step),
+            None if language is None else Part(bundle.file(language.file), language),
+        )
+
+    @classmethod
+    def compiled(cls, bundle: Bundle, engine: CompiledEngine) -> Variant:
+        """What ``jetvla compile`` chose."""
+        entry = engine.entry
+        return cls(entry.candidate, entry.precision, engine.step(bundle), engine.language(bundle))
+
+
 class Model:
-    """Language and step graph of one precision.
+    """A variant of a bundle's graphs, opened.
 
     Raises:
         EngineError: if a graph cannot be loaded.
     """
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, precision: Precision, options: EngineOptions, clock: Clock
+        self, bundle: Bundle, backend: Backend, variant: Variant, options: EngineOptions, clock: Clock
     ) -> None:
         manifest = bundle.manifest
-        self.bundle, self.precision, self.clock = bundle, precision, clock
-        self.key = _key(bundle, backend, precision, options)
-        self._step = _open(bundle, backend, f"step.{precision}", options)
+        self.bundle, self.variant, self.clock = bundle, variant, clock
+        self.key = _key(variant.step, backend, options)
+        self._step = backend.open(*variant.step, options)
         self._language = None
-        if manifest.text is not None:
-            engine = _open(bundle, backend, "language.fp32", options)
+        if manifest.text is not None and variant.language is not None:
+            engine = backend.open(*variant.language, options)
             self._language = Language(bundle, manifest.text, engine, clock)
+
+    @property
+    def precision(self) -> Precision:
+        """The manifest's precision that it runs."""
+        return self.variant.precision
 
     def forget(self) -> None:
         """Read the next sentence anew: what a self-test read is not what an operator said."""
@@ -75,28 +115,32 @@ class Model:
 
 
 def open_model(bundle: Bundle, config: PolicyConfig, clock: Clock) -> Model:
-    """Open a bundle's graphs as the configuration says.
+    """Open what ``jetvla compile`` chose for this machine, or else, and for a named precision, the bundle's graphs.
 
     Raises:
-        EngineError: if there is no such backend or precision, or a graph cannot be loaded.
+        EngineError: if there is no such backend or precision, a graph cannot be loaded, what was compiled is damaged,
+            or the backend runs compiled engines only and there is none.
     """
     backend = load_backend(config.backend)
-    precision = choose_precision(bundle.manifest, config.precision, backend.name)
     options = EngineOptions(threads=None if config.threads == "auto" else config.threads)
-    return Model(bundle, backend, precision, options, clock)
+    compiled = EngineCache(config.engines).find(engine_key(bundle, backend))
+    if compiled is not None and config.precision in ("auto", compiled.entry.precision):
+        return Model(bundle, backend, Variant.compiled(bundle, compiled), options, clock)
+    if not backend.runs_onnx:
+        there = "none is" if compiled is None else f"only one in {compiled.entry.precision} is"
+        raise EngineError(
+            f"{backend.name} runs engines that were compiled for this machine, and {there} in {config.engines}; make "
+            f"it with: jetvla compile {bundle.path} --engines {config.engines}"
+        )
+    precision = choose_precision(bundle.manifest, config.precision, backend.name)
+    return Model(bundle, backend, Variant.portable(bundle, precision), options, clock)
 
 
-def _open(bundle: Bundle, backend: Backend, name: str, options: EngineOptions) -> Engine:
-    graph = bundle.manifest.graphs[name]
-    return backend.open(bundle.file(graph.file), graph, options)
-
-
-def _key(bundle: Bundle, backend: Backend, precision: Precision, options: EngineOptions) -> EngineKey:
-    file = bundle.manifest.graphs[f"step.{precision}"].file
+def _key(step: Part, backend: Backend, options: EngineOptions) -> EngineKey:
     return EngineKey(
-        graph=bundle.manifest.files[file].sha256,
+        graph=digest_file(step.path).sha256,
         backend=backend.name,
         backend_version=backend.version(),
-        machine=Machine.here(),
+        machine=backend.machine(),
         options=(("spinning", str(options.spinning)), ("threads", str(options.threads or "auto"))),
     )

@@ -1,0 +1,8 @@
+"""Measurements of the builder's results: speed in turns, fidelity on held-out episodes, numbers of the quantizer.
+
+::
+
+    python -m jetvla.engines.bench speed BUNDLE --engines DIR    the base-size reference beside the course's way
+    python -m jetvla.engines.bench fidelity BUNDLE DATA          action error of a trained policy, by way
+    python -m jetvla.engines.bench numerics                      INT8 with and without SmoothQuant, base size
+"""
