@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from jetvla.calibration.episodes import Episode
 from jetvla.calibration.features import features
 from jetvla.calibration.select import Selection, candidates, choose, covering_radius, split
-from jetvla.engines.families.settings import PolicySettings
+from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.errors import EpisodeError
+from jetvla.runtime.manifest import CameraSpec, ResizeSpec
 from jetvla.runtime.preprocess import Resizer, resize
 
 CALIBRATION, HELD_OUT, GOLDEN = 64, 64, 8
@@ -30,6 +31,22 @@ _RANDOM_CALIBRATION, _RANDOM_HELD_OUT = 4, 4
 _HELD_OUT_PART = 0.25
 _STILL = 1e-6
 _RANDOM_INSTRUCTIONS = ("pick up the red block", "move to the green block", "stop")
+
+
+class Interface(Protocol):
+    """What a policy takes and gives; its settings and its bundle's manifest both say it."""
+
+    @property
+    def cameras(self) -> tuple[CameraSpec, ...]: ...
+
+    @property
+    def state(self) -> tuple[str, ...]: ...
+
+    @property
+    def resize(self) -> ResizeSpec: ...
+
+    @property
+    def action(self) -> ActionSpec: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +123,7 @@ class RecordedSamples:
         chosen: (position in ``episodes``, step), ascending.
     """
 
-    def __init__(
-        self, episodes: Sequence[Episode], chosen: Sequence[tuple[int, int]], settings: PolicySettings
-    ) -> None:
+    def __init__(self, episodes: Sequence[Episode], chosen: Sequence[tuple[int, int]], settings: Interface) -> None:
         self._episodes, self.chosen, self._settings = episodes, chosen, settings
 
     def __len__(self) -> int:
@@ -135,7 +150,7 @@ class RecordedSamples:
 Samples = RecordedSamples | tuple[Sample, ...]
 
 
-def camera_names(policy: PolicySettings, episode: Episode) -> dict[str, str]:
+def camera_names(policy: Interface, episode: Episode) -> dict[str, str]:
     """The episode's camera for each of the policy's, by name; a single one fits a single one whatever it is called."""
     wanted = [camera.name for camera in policy.cameras]
     if len(wanted) == len(episode.cameras) == 1:
@@ -149,7 +164,7 @@ def camera_names(policy: PolicySettings, episode: Episode) -> dict[str, str]:
     return {name: name for name in wanted}
 
 
-def states_of(policy: PolicySettings, episode: Episode) -> NDArray[np.float32] | None:
+def states_of(policy: Interface, episode: Episode) -> NDArray[np.float32] | None:
     """The episode's states float32 [T, S] in the policy's order, by name where the recording has names."""
     if not policy.state:
         return None
@@ -173,7 +188,7 @@ def states_of(policy: PolicySettings, episode: Episode) -> NDArray[np.float32] |
 
 def recorded_observations(
     episodes: Sequence[Episode],
-    settings: PolicySettings,
+    settings: Interface,
     choice: Choice = Choice(),
     judges: Sequence[Episode] | None = None,
 ) -> Observations:
@@ -210,7 +225,7 @@ def recorded_observations(
     )
 
 
-def random_observations(settings: PolicySettings, seed: int = 0) -> Observations:
+def random_observations(settings: Interface, seed: int = 0) -> Observations:
     """Smooth random pictures, for a policy without episodes. Errors measured on them say little."""
     rng = np.random.default_rng(seed)
 
@@ -239,7 +254,7 @@ def _spread(episodes: Sequence[Episode], count: int) -> list[tuple[int, int]]:
     return [(int(e), int(p - (ends[e - 1] if e else 0))) for e, p in zip(which, picks, strict=True)]
 
 
-def _chosen(episodes: Sequence[Episode], settings: PolicySettings, choice: Choice) -> tuple[RecordedSamples, float]:
+def _chosen(episodes: Sequence[Episode], settings: Interface, choice: Choice) -> tuple[RecordedSamples, float]:
     pool = candidates([len(e) for e in episodes], seed=choice.seed)
     cameras = list(camera_names(settings, episodes[0]).values())
     seen = features(episodes, pool, cameras)
@@ -253,9 +268,7 @@ def _said(episode: Episode, steps: Iterable[tuple[int, int]]) -> list[str]:
     return [sentences[step] for _, step in steps]
 
 
-def action_scale(
-    episodes: Iterable[Episode], settings: PolicySettings
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def action_scale(episodes: Iterable[Episode], settings: Interface) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The declared range of each dimension, else the recorded one, else 1; and which dimensions vary at all.
 
     Recordings without actions (frames, video) leave only the declared ranges, which must then all be there.
@@ -280,7 +293,7 @@ def action_scale(
     return scale, moving
 
 
-def _actions_of(episode: Episode, settings: PolicySettings) -> NDArray[np.float32] | None:
+def _actions_of(episode: Episode, settings: Interface) -> NDArray[np.float32] | None:
     """Actions in the policy's order; EpisodeError if they are of another size."""
     actions, spec = episode.actions, settings.action
     if actions is None:

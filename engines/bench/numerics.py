@@ -1,5 +1,5 @@
-"""What the INT8 graph of the base-size reference still says, with and without SmoothQuant. Numbers only: the weights are
-random, and fidelity is judged on trained checkpoints."""
+"""What the INT8 graph of the base-size reference still says, with and without SmoothQuant. Numbers only: the weights
+are random, and fidelity is judged on trained checkpoints."""
 
 from __future__ import annotations
 
