@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,7 @@ def read_lerobot(
         "model": config.sizes(),
         **_inputs(config, before),
     }
-    undo = after.inverse(ACTION, "ACTION", config.action_size)
-    actions = ActionNormalization(mean=undo.mean, std=undo.std)
+    actions = ActionNormalization.model_validate(after.inverse(ACTION, "ACTION", config.action_size).centred())
     return validated(ActSettings, raw, str(folder / CONFIG)), FAMILY.canonical(tensors), actions
 
 
@@ -89,9 +89,7 @@ def _check_stated(
         raise ConfigError(f"{folder} does not say everything; state {', '.join(missing)} (see docs/CHECKPOINTS.md)")
     problems = []
     if action is not None and len(action) != config.action_size:
-        problems.append(
-            f"--action-spec describes {len(action)} numbers, and the policy's action has {config.action_size}"
-        )
+        problems.append(f"--action-spec describes {len(action)} numbers, and the action has {config.action_size}")
     if names is not None and len(names) != config.state_size:
         problems.append(f"--state-names are {len(names)}, and the state has {config.state_size} numbers")
     if rate_hz is not None and not rate_hz > 0:
@@ -106,10 +104,10 @@ def _inputs(config: LerobotConfig, before: Normalizer) -> dict[str, Any]:
     for feature, (_, height, width) in ((name, found.shape) for name, found in config.images.items()):
         affine = before.forward(feature, "VISUAL", 3)
         cameras.append({"name": camera_of(feature), "height": height, "width": width})
-        images[camera_of(feature)] = {"mean": affine.mean, "std": affine.std}
+        images[camera_of(feature)] = affine.centred()
     if len(images) < len(cameras):
         raise ConfigError(f"input_features: two images would both be camera {' or '.join(images)}; rename one")
     if not config.state_size:
         return {"cameras": cameras, "images": images}
     state = before.forward(STATE, "STATE", config.state_size)
-    return {"cameras": cameras, "images": images, "state_normalization": {"mean": state.mean, "std": state.std}}
+    return {"cameras": cameras, "images": images, "state_normalization": asdict(state)}

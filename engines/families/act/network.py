@@ -90,6 +90,7 @@ class ActNetwork(nn.Module):
     image_offset: Tensor
     state_mean: Tensor
     state_std: Tensor
+    state_offset: Tensor
 
     def __init__(self, settings: ActSettings) -> None:
         super().__init__()
@@ -101,8 +102,8 @@ class ActNetwork(nn.Module):
         )
         self._constant("image_scale", (1 / (PIXEL_MAX * std))[..., None, None])
         self._constant("image_offset", (-mean / std)[..., None, None])
-        self._constant("state_mean", torch.tensor(settings.state_normalization.mean))
-        self._constant("state_std", torch.tensor(settings.state_normalization.std))
+        for part in ("mean", "std", "offset"):
+            self._constant(f"state_{part}", torch.tensor(getattr(settings.state_normalization, part)))
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.float(), persistent=False)
@@ -113,7 +114,7 @@ class ActNetwork(nn.Module):
         seen = []
         for name, scale, offset in zip(self.cameras, self.image_scale, self.image_offset, strict=True):
             seen.append(images[name].permute(0, 3, 1, 2).to(scale.dtype) * scale + offset)
-        # Not a scale and an offset: the std of a number that never moved is tiny.
-        posture = None if state is None else (state - self.state_mean) / self.state_std
+        # In this order: the std of a number that never moved is tiny.
+        posture = None if state is None else (state - self.state_mean) / self.state_std + self.state_offset
         actions: Tensor = self.model(torch.cat(seen) if len(seen) > 1 else seen[0], posture)
         return actions

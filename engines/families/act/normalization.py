@@ -29,10 +29,16 @@ _NEUTRAL = ("rename_observations_processor", "to_batch_processor", "device_proce
 
 @dataclass(frozen=True)
 class Affine:
-    """``(x - mean) / std``, or its inverse; one number per channel or dimension."""
+    """``(x - mean) / std + offset``, or its inverse; one number per channel or dimension."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def centred(self) -> dict[str, tuple[float, ...]]:
+        """Mean and std of the same without an offset."""
+        mean = (m - o * s for m, s, o in zip(self.mean, self.std, self.offset, strict=True))
+        return {"mean": tuple(mean), "std": self.std}
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,10 @@ class Normalizer:
         return self._ranged(feature, mode, size, always=self.early)
 
     def inverse(self, feature: str, kind: str, size: int) -> Affine:
-        """How ``feature`` is un-normalised: ``x * std + mean``."""
+        """How ``feature`` was normalised, as far as its inverse needs it."""
         mode = self._mode(feature, kind)
         if mode == "MEAN_STD":
-            return _affine(*(self._read(feature, name, size) for name in ("mean", "std")))
+            return _affine(self._read(feature, "mean", size), self._read(feature, "std", size))
         return self._ranged(feature, mode, size, always=False)
 
     def _mode(self, feature: str, kind: str) -> str:
@@ -86,7 +92,7 @@ class Normalizer:
             span = span + self.epsilon
         elif not self.early:
             span = torch.where(span == 0, self.epsilon, span)
-        return _affine(low + span / 2, span / 2)
+        return _affine(low, span / 2, -1.0)
 
     def _read(self, feature: str, statistic: str, size: int) -> Tensor:
         name = f"{self.prefixes[feature]}{statistic}"
@@ -98,8 +104,8 @@ class Normalizer:
         return values
 
 
-def _affine(mean: Tensor, std: Tensor) -> Affine:
-    return Affine(tuple(mean.tolist()), tuple(std.tolist()))
+def _affine(mean: Tensor, std: Tensor, offset: float = 0.0) -> Affine:
+    return Affine(tuple(mean.tolist()), tuple(std.tolist()), (offset,) * len(mean))
 
 
 def read_normalizers(

@@ -46,10 +46,14 @@ class ActSizes(Settings):
 
 
 class StateNormalization(Settings):
-    """``(state - mean) / std``, per number."""
+    """``(state - mean) / std + offset``, per number.
+
+    The offset is not part of the mean: of a number that never moved, the std is too small to be told from it.
+    """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
 
 
 class ActSettings(PolicySettings):
@@ -72,10 +76,10 @@ class ActSettings(PolicySettings):
             raise ValueError(f"images: needs one entry for each camera ({', '.join(names)}) and no other")
         if len({(camera.height, camera.width) for camera in self.cameras}) > 1:
             raise ValueError("cameras: all must have the same height and width")
-        lengths = {len(self.state_normalization.mean), len(self.state_normalization.std)}
-        if lengths != {len(self.state)}:
-            raise ValueError(f"state_normalization: mean and std must have {len(self.state)} numbers, as state has")
-        stds = [*self.state_normalization.std, *(s for image in self.images.values() for s in image.std)]
+        state = self.state_normalization
+        if {len(state.mean), len(state.std), len(state.offset)} != {len(self.state)}:
+            raise ValueError(f"state_normalization: each must have {len(self.state)} numbers, as state has")
+        stds = [*state.std, *(s for image in self.images.values() for s in image.std)]
         if any(std == 0 for std in stds):
             raise ValueError("a std of an image or a state is 0")
         return self
