@@ -11,6 +11,11 @@ from jetvla.calibration.episodes import frames, hdf5, lerobot, video
 from jetvla.calibration.episodes.episode import Episode
 from jetvla.runtime.errors import EpisodeError
 
+# Megabytes (2**20 bytes) that reading images of up to 640x480 may add to a process, however many there are: one image,
+# a decoder's references, a block of HDF5, some rows of a table. To be added, because its writer chose their size: two
+# pages of pictures, if a table holds those; two row groups of one column, where numbers are asked for.
+BOUND_MB = 64
+
 
 class Format(NamedTuple):
     """``looks`` for people; ``holds``: is a path of it?; ``read``: its episodes, or what is wrong with each."""
@@ -30,7 +35,9 @@ FORMATS: tuple[Format, ...] = (
 
 
 def open_episodes(data: Path) -> list[Episode]:
-    """Every episode of ``data``, sorted by name. Opening checks all but the images, and keeps neither them nor numbers.
+    """Every episode of ``data``, sorted by name. Opening checks all but the images.
+
+    Memory: some kilobytes per episode, whatever its length; and :data:`BOUND_MB` while one is read.
 
     Args:
         data: a file or folder of one of :data:`FORMATS`.
