@@ -179,8 +179,8 @@ class _Trial:
         dimension, limit = self._action.dimensions[worst], self._wish.tolerance[worst]
         unit = "" if dimension.unit == "1" else f" {dimension.unit}"
         return (
-            f"action error of {dimension.name}, the worst, is {error.mean[worst]:.2g}{unit}, {shares[worst]:.0%} of its "
-            f"tolerance {limit:.2g}{unit}"
+            f"action error of {dimension.name}, the worst, is {error.mean[worst]:.2g}{unit}, {shares[worst]:.0%} of "
+            f"its tolerance {limit:.2g}{unit}"
         )
 
     def _report(
