@@ -57,7 +57,8 @@ def built_folder(policy: Policy, episodes: Path, tmp_path_factory: pytest.TempPa
     private, _ = create_key_pair("tester", folder / "keys")
     said: list[str] = []
     observations = recorded_observations(open_episodes(episodes), policy.settings)
-    options = BuildOptions(Wish("int8", "both", 0.2, False), version=3, key=private)
+    wish = Wish("int8", "both", 0.5 * observations.scale)
+    options = BuildOptions(wish, version=3, key=private)
     build(policy, observations, options, folder / "bundle", said.append)
     (folder / "said.txt").write_text("\n".join(said))
     return folder

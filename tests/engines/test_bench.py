@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jetvla.engines.bench import Way, error, measure
+from jetvla.engines.bench.turns import Way, error, measure
 
 
 def test_the_ways_take_turns_until_each_has_enough_samples() -> None:

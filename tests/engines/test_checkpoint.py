@@ -19,6 +19,10 @@ from jetvla.runtime.errors import CheckpointError, ConfigError
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
+def act(policy: Policy, sentence: str = "pick up") -> np.ndarray:
+    return policy.act({"front": IMAGE}, None, sentence)
+
+
 @pytest.fixture
 def folder(policy: Policy, tmp_path: Path) -> Path:
     save_checkpoint(policy, tmp_path / "checkpoint")
@@ -28,7 +32,7 @@ def folder(policy: Policy, tmp_path: Path) -> Path:
 def test_saving_and_loading_gives_the_same_policy(policy: Policy, folder: Path) -> None:
     loaded = load_checkpoint(folder)
     assert loaded.settings == policy.settings
-    np.testing.assert_array_equal(loaded.act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+    np.testing.assert_array_equal(act(loaded), act(policy))
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.yaml",
         "model.safetensors",
@@ -79,7 +83,7 @@ def test_a_state_dict_and_nothing_else_is_taken_from_a_pt_file(policy: Policy, f
     with pytest.raises(CheckpointError, match="not a state dict"):
         load_checkpoint(folder)
     torch.save(policy.network.state_dict(), folder / "model.pt")
-    np.testing.assert_array_equal(load_checkpoint(folder).act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+    np.testing.assert_array_equal(act(load_checkpoint(folder)), act(policy))
 
 
 def test_damaged_safetensors_are_an_error(folder: Path) -> None:
@@ -122,7 +126,7 @@ def test_weights_of_transformers_4_are_renamed(policy: Policy, folder: Path) -> 
     old["vision_encoder.pooler.dense.weight"] = torch.zeros(16, 16)
     (folder / "model.safetensors").unlink()
     torch.save(old, folder / "model.pt")
-    np.testing.assert_array_equal(load_checkpoint(folder).act(IMAGE, "pick up"), policy.act(IMAGE, "pick up"))
+    np.testing.assert_array_equal(act(load_checkpoint(folder)), act(policy))
 
 
 def test_a_bare_pt_must_be_told_everything_it_does_not_hold(tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ def test_a_bare_checkpoint_of_the_course(tmp_path: Path, monkeypatch: pytest.Mon
     assert opened.actions.std == (1.0,) * 7
     for name, tensor in opened.network.state_dict().items():
         assert torch.equal(tensor, made.network.state_dict()[name])
-    np.testing.assert_array_equal(opened.act(IMAGE, "pick up"), opened.act(IMAGE, "move to the red block"))
+    np.testing.assert_array_equal(act(opened), act(opened, "move to the red block"))
 
 
 def test_what_is_declared_replaces_what_is_recorded(folder: Path) -> None:

@@ -16,7 +16,12 @@ from jetvla.engines.runner import GraphRunner
 from jetvla.engines.sources import Declared, random_policy
 from jetvla.runtime.tokenizer import Tokenizer
 
-SAMPLE = Sample(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8), "move to the green block")
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+SAMPLE = Sample({"front": IMAGE}, None, "move to the green block")
+
+
+def act(policy: Policy) -> np.ndarray:
+    return policy.act(SAMPLE.images, SAMPLE.state, SAMPLE.instruction)
 
 
 def test_graphs_are_portable(exported: dict[str, ModelProto]) -> None:
@@ -51,13 +56,13 @@ def test_the_interface_is_the_bundle_s(exported: dict[str, ModelProto]) -> None:
 
 def test_padding_is_masked_in_the_graph(policy: Policy, exported: dict[str, ModelProto]) -> None:
     language, step = (GraphRunner.of_model(exported[name]) for name in ("language", "step"))
-    inputs = step_inputs(SAMPLE, "front", LanguageCache(policy, language, None))
+    inputs = step_inputs(SAMPLE, LanguageCache(policy, language, None))
     masked = inputs["text_mask"] == 0
     assert masked.any()
     noisy = {**inputs, "text_features": np.where(masked[..., None], np.float32(50), inputs["text_features"])}
     noisy["text_value"] = np.where(masked[..., None], np.float32(50), inputs["text_value"])
     np.testing.assert_allclose(step.run(noisy)["actions"], step.run(inputs)["actions"], atol=1e-5)
-    np.testing.assert_allclose(step.run(inputs)["actions"][0], policy.act(SAMPLE.image, SAMPLE.instruction), atol=1e-5)
+    np.testing.assert_allclose(step.run(inputs)["actions"][0], act(policy), atol=1e-5)
 
 
 def test_a_large_embedding_stays_out_of_the_graph(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,12 +85,13 @@ def test_the_course_s_step_keeps_inputs_that_it_ignores() -> None:
     step = export_graph(plan.graphs[1])
     assert list(graph_spec(step, "step").inputs) == list(plan.graphs[1].inputs)
     feed = {name: tensor.detach().numpy() for name, tensor in plan.graphs[1].inputs.items()}
-    feed["image_front"] = SAMPLE.image[None]
+    feed["image_front"] = IMAGE[None]
     actions = GraphRunner.of_model(step).run(feed)["actions"][0]
-    np.testing.assert_allclose(actions, course.act(SAMPLE.image, SAMPLE.instruction), atol=1e-5)
+    np.testing.assert_allclose(actions, act(course), atol=1e-5)
 
 
 def test_the_builder_tokenizes_as_the_runtime_does(policy: Policy, tmp_path: Path) -> None:
+    assert policy.text is not None
     (tmp_path / "tokenizer.json").write_text(policy.text.json)
     runtime = Tokenizer(tmp_path / "tokenizer.json", 6, policy.text.pad_id)
     for sentence in ("", "pick", "Pick up the RED block!", "pick up the red block " * 5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,8 @@ class Told:
         self.seen: list[NDArray[np.uint8]] = []
         self.heard: set[str] = set()
 
-    def act(self, image: NDArray[np.uint8], instruction: str) -> NDArray[np.float32]:
-        self.seen.append(image.copy())
+    def act(self, images: Mapping[str, NDArray[np.uint8]], state: None, instruction: str) -> NDArray[np.float32]:
+        self.seen.append(images["front"].copy())
         self.heard.add(instruction)
         return self.answer
 
@@ -48,7 +49,7 @@ class Cheat(Told):
         super().__init__(0, 0)
         self.worlds = worlds
 
-    def act(self, image: NDArray[np.uint8], instruction: str) -> NDArray[np.float32]:
+    def act(self, images: Mapping[str, NDArray[np.uint8]], state: None, instruction: str) -> NDArray[np.float32]:
         world = self.worlds[-1]
         return expert.act(world.scene, world.plant.position)[None]
 
