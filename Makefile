@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 PYTHON_JETPACK6 ?= python3.10
 PYTHON_JETPACK7 ?= python3.12
+PYTHON_GPU ?= python3
 BUILD := build
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test test-jetpack check bench size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack check bench size clean
 
 setup: $(STAMP)
 
@@ -25,8 +26,16 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 demo: setup
 	$(BIN)/jetvla demo --workdir $(BUILD)/demo
 
-test: setup
+test: setup tensorrt-bindings
 	$(BIN)/pytest
+
+# NVIDIA's bindings without the libraries, for tests/contract; without a network those tests are skipped.
+tensorrt-bindings: setup
+	-$(BIN)/python tests/contract/fetch_bindings.py $(BUILD)/tensorrt-bindings
+
+# On any machine with a CUDA device and pytest and numpy; what else is missing is skipped by name.
+test-gpu: $(TYPING)/jetvla
+	PYTHONPATH=$(TYPING) $(PYTHON_GPU) -m pytest --confcutdir=tests/gpu tests/gpu
 
 # The device's Pythons, with the runtime's dependencies alone: no torch, no ROS 2.
 test-jetpack: $(BUILD)/venv-jetpack6/.installed $(BUILD)/venv-jetpack7/.installed

@@ -24,8 +24,8 @@ from jetvla.runtime.backends.fake_tensorrt_builder import (
     PLAN,
     Builder,
     BuilderFlag,
+    INetworkDefinition,
     MemoryPoolType,
-    Network,
     NetworkDefinitionCreationFlag,
     OnnxParser,
     ProfilingVerbosity,
@@ -119,7 +119,7 @@ class FakeTensorRt(ModuleType):
         self.loggers.append(logger)
         return Builder(self)
 
-    def OnnxParser(self, network: Network, logger: ILogger) -> OnnxParser:  # noqa: N802
+    def OnnxParser(self, network: INetworkDefinition, logger: ILogger) -> OnnxParser:  # noqa: N802
         return OnnxParser(self, network)
 
     def Runtime(self, logger: ILogger) -> Runtime:  # noqa: N802
@@ -140,10 +140,10 @@ class Runtime:
     def __init__(self, trt: FakeTensorRt) -> None:
         self._trt = trt
 
-    def deserialize_cuda_engine(self, serialized_engine: bytes) -> CudaEngine | None:
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         if not self._trt.answers("deserialize") or not serialized_engine.startswith(PLAN):
             return None
-        return CudaEngine(self._trt, Path(os.fsdecode(serialized_engine[len(PLAN) :])))
+        return ICudaEngine(self._trt, Path(os.fsdecode(serialized_engine[len(PLAN) :])))
 
 
 class EngineInspector:
@@ -151,7 +151,7 @@ class EngineInspector:
         return '{"Layers": []}'
 
 
-class CudaEngine:
+class ICudaEngine:
     def __init__(self, trt: FakeTensorRt, source: Path) -> None:
         self._trt, self._source, graph = trt, source, trt.graphs[source.name]
         self._inputs, self._specs = graph.inputs, {**graph.inputs, **graph.outputs}
@@ -172,13 +172,13 @@ class CudaEngine:
     def create_engine_inspector(self) -> EngineInspector:
         return EngineInspector()
 
-    def create_execution_context(self) -> ExecutionContext | None:
+    def create_execution_context(self) -> IExecutionContext | None:
         if not self._trt.answers("create_execution_context"):
             return None
-        return ExecutionContext(self._trt, self._source)
+        return IExecutionContext(self._trt, self._source)
 
 
-class ExecutionContext:
+class IExecutionContext:
     def __init__(self, trt: FakeTensorRt, source: Path) -> None:
         self._trt, self._source, self._graph = trt, source, trt.graphs[source.name]
         self._addresses: dict[str, int] = {}

@@ -31,11 +31,11 @@ class BuilderFlag(IntEnum):
     TF32 = 8
 
 
-class Network:
+class INetworkDefinition:
     source: Path
 
 
-class TimingCache:
+class ITimingCache:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
@@ -43,14 +43,14 @@ class TimingCache:
         return self.content
 
 
-class BuilderConfig:
+class IBuilderConfig:
     def __init__(self, trt: FakeTensorRt) -> None:
         self._trt = trt
         self.builder_optimization_level = -1
         self.profiling_verbosity: Any = None
         self.progress_monitor: Any = None
         self.limits: dict[MemoryPoolType, int] = {}
-        self._timings = TimingCache(b"")
+        self._timings = ITimingCache(b"")
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         self.limits[pool] = pool_size
@@ -58,16 +58,16 @@ class BuilderConfig:
     def clear_flag(self, flag: BuilderFlag) -> None:
         self._trt.calls.append(f"clear {flag.name}")
 
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache:
-        return TimingCache(serialized_timing_cache)
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache:
+        return ITimingCache(serialized_timing_cache)
 
-    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
         if cache.content and not self._trt.answers("set_timing_cache"):
             return False
         self._timings = cache
         return True
 
-    def get_timing_cache(self) -> TimingCache:
+    def get_timing_cache(self) -> ITimingCache:
         return self._timings
 
 
@@ -75,14 +75,14 @@ class Builder:
     def __init__(self, trt: FakeTensorRt) -> None:
         self._trt = trt
 
-    def create_network(self, flags: int = 0) -> Network:
+    def create_network(self, flags: int = 0) -> INetworkDefinition:
         self._trt.calls.append(f"create_network {flags}")
-        return Network()
+        return INetworkDefinition()
 
-    def create_builder_config(self) -> BuilderConfig:
-        return BuilderConfig(self._trt)
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig(self._trt)
 
-    def build_serialized_network(self, network: Network, config: BuilderConfig) -> bytes | None:
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
         level, workspace = config.builder_optimization_level, config.limits[MemoryPoolType.WORKSPACE]
         known = config.get_timing_cache().content
         self._trt.calls.append(f"build level {level} workspace {workspace} timings {len(known)}")
@@ -109,7 +109,7 @@ class ParserError:
 
 
 class OnnxParser:
-    def __init__(self, trt: FakeTensorRt, network: Network) -> None:
+    def __init__(self, trt: FakeTensorRt, network: INetworkDefinition) -> None:
         self._trt, self._network = trt, network
         self.num_errors = 0
 
