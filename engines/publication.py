@@ -19,7 +19,7 @@ def published(output: Path, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside ``output``; when the block ends well, it becomes ``output``.
 
     An output that ends in ``.jetvla`` becomes one packed file. If the block fails, nothing is left; if the
-    process is killed, a hidden ``.NAME.partial`` (and, while a former output is replaced, ``.NAME.old``) is, which the
+    process is killed, a hidden ``.NAME.new`` (and, while a former output is replaced, ``.NAME.old``) is, which the
     next call for the same output clears up. Two processes never work on the same output at once.
 
     Raises:
@@ -28,7 +28,7 @@ def published(output: Path, overwrite: bool) -> Iterator[Path]:
     """
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent} is not a folder; make it first")
-    partial, old = (output.with_name(f".{output.name}.{kind}") for kind in ("partial", "old"))
+    partial, old = (output.with_name(f".{output.name}.{kind}") for kind in ("new", "old"))
     lock = _begin(output, partial)
     try:
         if old.exists():

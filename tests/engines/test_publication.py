@@ -93,7 +93,7 @@ def test_a_killed_build_leaves_no_bundle_and_the_next_one_cleans_up(tmp_path: Pa
         assert process.stdout.readline() == b"ready\n"
         os.kill(process.pid, signal.SIGKILL)
     assert not output.exists()
-    assert names(tmp_path) == [".bundle.partial"]
+    assert names(tmp_path) == [".bundle.new"]
     with published(output, overwrite=False) as folder:
         (folder / "a").touch()
     assert names(tmp_path) == ["bundle"]
@@ -107,7 +107,7 @@ def test_two_processes_never_write_the_same_output(tmp_path: Path) -> None:
         assert process.stdout.readline() == b"ready\n"
         with pytest.raises(ConfigError, match="another process is writing"), published(output, overwrite=True):
             pytest.fail("must not get here")
-        assert (tmp_path / ".bundle.partial" / "step.fp32.onnx").read_text() == "half"
+        assert (tmp_path / ".bundle.new" / "step.fp32.onnx").read_text() == "half"
         process.kill()
 
 
