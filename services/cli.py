@@ -11,6 +11,7 @@ from jetvla.runtime.errors import JetvlaError
 
 COMMANDS: dict[str, str] = {
     "train": "train a policy on recorded episodes",
+    "calibrate": "inspect recordings, and measure with them",
     "build": "turn a checkpoint into a signed bundle",
     "compile": "build a bundle's engines for this machine, and keep the fastest that computes right",
     "keys": "make and list the keys that sign bundles",

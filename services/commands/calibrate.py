@@ -1,0 +1,108 @@
+"""What a builder measures recordings with.
+
+  jetvla calibrate inspect DATA    what recordings hold, what they cover, and what is missing
+
+DATA is a LeRobot data set (v2.1 or v3.0), a folder of HDF5 files, a video or a folder of videos with NAME.txt beside
+each, or a folder of frames with instructions.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+if TYPE_CHECKING:
+    from jetvla.calibration.coverage import Coverage
+
+
+class Subcommand(NamedTuple):
+    """``configure`` adds its options; ``run`` returns the exit code."""
+
+    summary: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(SUBCOMMANDS))
+    for name, subcommand in SUBCOMMANDS.items():
+        subcommand.configure(actions.add_parser(name, help=subcommand.summary, description=subcommand.summary))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return SUBCOMMANDS[arguments.action].run(arguments)
+
+
+def _configure_inspect(parser: argparse.ArgumentParser) -> None:
+    from jetvla.runtime.action_spec import Quantity, RotationForm, Semantics, Unit
+
+    parser.add_argument("data", type=Path, metavar="DATA", help="recordings")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw what the recordings cover")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    spec = parser.add_argument_group("a draft of the action spec, from recorded names and ranges")
+    spec.add_argument("--write-action-spec", type=Path, metavar="FILE", help="write it; a person must then check it")
+    spec.add_argument("--quantity", choices=get_args(Quantity), help="of every dimension")
+    spec.add_argument("--unit", choices=get_args(Unit), help="of every dimension")
+    spec.add_argument("--semantics", choices=get_args(Semantics), help="of every dimension")
+    spec.add_argument("--rotation", choices=get_args(RotationForm), help="how angular dimensions are meant")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jetvla.calibration.coverage import measure
+    from jetvla.calibration.coverage_picture import draw
+    from jetvla.calibration.episodes import open_episodes
+    from jetvla.services.coverage_report import as_json, print_coverage, summary
+
+    _check_spec_options(arguments)
+    messages = Console(stderr=True)
+    with messages.status("reading"):
+        episodes = open_episodes(arguments.data)
+        coverage = measure(episodes)
+    name = arguments.data.resolve().name
+    if arguments.json:
+        print(json.dumps(as_json(coverage), indent=2))
+    else:
+        print_coverage(coverage, name, Console(highlight=False))
+    if arguments.png is not None:
+        with messages.status("drawing"):
+            draw(coverage, episodes, f"{name}: {summary(coverage)}", arguments.png)
+        messages.print(f"picture: {arguments.png}")
+    if arguments.write_action_spec is not None:
+        _write_spec(arguments, coverage)
+        messages.print(f"action spec, to be checked: {arguments.write_action_spec}")
+    return 0
+
+
+def _check_spec_options(arguments: argparse.Namespace) -> None:
+    from jetvla.runtime.errors import ConfigError
+
+    if arguments.write_action_spec is None:
+        return
+    missing = [f"--{name}" for name in ("quantity", "unit", "semantics") if getattr(arguments, name) is None]
+    if missing:
+        raise ConfigError(
+            f"--write-action-spec needs {', '.join(missing)} too: no recording says what its numbers mean"
+        )
+    if arguments.write_action_spec.exists():
+        raise ConfigError(f"{arguments.write_action_spec} exists, and may have been checked by a person; name another")
+
+
+def _write_spec(arguments: argparse.Namespace, coverage: Coverage) -> None:
+    from jetvla.calibration.action_draft import draft
+    from jetvla.runtime.errors import EpisodeError
+
+    if coverage.actions is None:
+        raise EpisodeError(f"{arguments.data} has no actions, so there is nothing to describe in an action spec")
+    meaning = (arguments.quantity, arguments.unit, arguments.semantics, arguments.rotation)
+    text = draft(coverage.actions, *meaning, str(arguments.data))
+    arguments.write_action_spec.write_text(text, encoding="utf-8")
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "inspect": Subcommand("print what recordings hold, and draw what they cover", _configure_inspect, _inspect),
+}
