@@ -32,6 +32,7 @@ from jetvla.engines.publication import published
 from jetvla.engines.runner import GraphRunner
 from jetvla.engines.variants import Variant, Wish, make_variants
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_file, digest_files
+from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.manifest import (
     CalibrationSpec,
@@ -90,14 +91,30 @@ def build(
 
     Raises:
         EngineError: FP32 parity failed, or a forced precision is over tolerance.
-        ConfigError: the key or the output is wrong.
+        ConfigError: the key, the output or the calibration file is wrong, or an instruction is too long.
     """
     key = None if options.key is None else load_private_key(options.key)
+    _check_instructions(policy, observations)
     options.wish.precisions()
     with published(output, options.overwrite) as folder:
         manifest = _Builder(policy, observations, options, folder, say).manifest()
         _write_manifest(manifest, folder, key)
     return manifest
+
+
+def _check_instructions(policy: Policy, observations: Observations) -> None:
+    """A sentence that is cut is another sentence."""
+    if policy.text is None or policy.settings.text is None:
+        return
+    length = policy.settings.text.max_tokens
+    cut = [(policy.text.cut(sentence, length), sentence) for sentence in observations.instructions]
+    lost, sentence = max(cut, default=(0, ""))
+    if lost:
+        raise ConfigError(
+            f"the instruction {sentence!r} has {length + lost} tokens and the policy reads {length}: {lost} would be "
+            f"cut ({sum(count > 0 for count, _ in cut)} of the recordings' instructions are too long); shorten them in "
+            "the recordings, or raise text.max_tokens in config.yaml if the policy was trained with more"
+        )
 
 
 def _write_manifest(manifest: Manifest, folder: Path, key: Ed25519PrivateKey | None) -> None:

@@ -88,6 +88,7 @@ class Observations:
         choice: how ``calibration`` was chosen.
         episodes: names of the calibration episodes.
         judges: names of the held-out episodes.
+        instructions: the different sentences of the held-out samples and of all that calibration chose from.
         scale: what an action error is divided by, per dimension; float64 [D].
         moving: which dimensions vary in the recordings; bool [D].
         coverage: see :attr:`jetvla.runtime.manifest.CalibrationSpec.coverage`.
@@ -100,6 +101,7 @@ class Observations:
     choice: Choice
     episodes: tuple[str, ...]
     judges: tuple[str, ...]
+    instructions: tuple[str, ...]
     scale: NDArray[np.float64]
     moving: NDArray[np.bool_]
     coverage: float | None = None
@@ -210,7 +212,7 @@ def recorded_observations(
     scale, moving = action_scale([*used, *judging], settings)
     held_out = tuple(RecordedSamples(judging, _spread(judging, HELD_OUT), settings))
     golden = held_out[:: max(1, len(held_out) // GOLDEN)][:GOLDEN]
-    calibration, covered = _chosen(used, settings, choice)
+    calibration, sentences, covered = _chosen(used, settings, choice)
     return Observations(
         calibration,
         held_out,
@@ -219,6 +221,7 @@ def recorded_observations(
         choice,
         tuple(e.name for e in used),
         tuple(e.name for e in judging),
+        tuple(sorted(sentences | {sample.instruction for sample in held_out})),
         scale,
         moving,
         covered,
@@ -243,7 +246,9 @@ def random_observations(settings: Interface, seed: int = 0) -> Observations:
     scale = np.array([high - low for low, high in declared], np.float64)
     everything = np.ones(len(settings.action), bool)
     choice = Choice(len(calibration), "uniform", seed)
-    return Observations(calibration, held_out, held_out, "random observations", choice, (), (), scale, everything)
+    return Observations(
+        calibration, held_out, held_out, "random observations", choice, (), (), _RANDOM_INSTRUCTIONS, scale, everything
+    )
 
 
 def _spread(episodes: Sequence[Episode], count: int) -> list[tuple[int, int]]:
@@ -254,13 +259,16 @@ def _spread(episodes: Sequence[Episode], count: int) -> list[tuple[int, int]]:
     return [(int(e), int(p - (ends[e - 1] if e else 0))) for e, p in zip(which, picks, strict=True)]
 
 
-def _chosen(episodes: Sequence[Episode], settings: Interface, choice: Choice) -> tuple[RecordedSamples, float]:
+def _chosen(
+    episodes: Sequence[Episode], settings: Interface, choice: Choice
+) -> tuple[RecordedSamples, set[str], float]:
+    """The samples, all sentences that they were chosen from, and how well they cover."""
     pool = candidates([len(e) for e in episodes], seed=choice.seed)
     cameras = list(camera_names(settings, episodes[0]).values())
     seen = features(episodes, pool, cameras)
     sentences = [sentence for n, steps in groupby(pool, itemgetter(0)) for sentence in _said(episodes[n], steps)]
     picks = choose(seen, sentences, choice.count, choice.seed, choice.how)
-    return RecordedSamples(episodes, [pool[i] for i in picks], settings), covering_radius(seen, picks)
+    return RecordedSamples(episodes, [pool[i] for i in picks], settings), set(sentences), covering_radius(seen, picks)
 
 
 def _said(episode: Episode, steps: Iterable[tuple[int, int]]) -> list[str]:

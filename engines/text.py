@@ -50,6 +50,10 @@ class TextEncoder:
         """Number of different ids."""
         return int(Tokenizer.from_str(self.json).get_vocab_size())
 
+    def cut(self, text: str, length: int) -> int:
+        """How many tokens of ``text`` do not fit into ``length``."""
+        return max(0, len(Tokenizer.from_str(self.json).encode(text).ids) - length)
+
     def encode(self, texts: Sequence[str], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids and attention mask, each [N, length]; padded or cut, special tokens kept."""
         tokenizer = Tokenizer.from_str(self.json)

@@ -236,6 +236,17 @@ def test_a_packed_bundle_is_the_same_bytes_every_time(
     assert Bundle.open(tmp_path / "opened", None).manifest.precision == ()
 
 
+def test_an_instruction_that_would_be_cut_is_refused(
+    policy: Policy, exported: dict[str, ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observations = random_observations(policy.settings)
+    long = " ".join(["pick"] * 11)
+    wordy = dataclasses.replace(observations, instructions=("go", long))
+    with pytest.raises(ConfigError, match=r"has 13 tokens and the policy reads 12: 1 would be cut \(1 of"):
+        build(policy, wordy, BuildOptions(Wish("fp32", "cpu", np.ones(7))), tmp_path / "bundle", lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_key_is_found_before_the_work(policy: Policy, tmp_path: Path) -> None:
     options = BuildOptions(Wish("fp32", "cpu", np.ones(7)), key=tmp_path / "no.key")
     with pytest.raises(ConfigError, match="cannot read the private key"):
