@@ -7,5 +7,5 @@ FOLDERS = ("runtime", "engines", "calibration", "services")
 setup(
     packages=[f"jetvla.{p}" for folder in FOLDERS for p in find_packages(include=[folder, f"{folder}.*"])],
     package_dir={f"jetvla.{folder}": folder for folder in FOLDERS},
-    package_data={f"jetvla.{folder}": ["py.typed", "zoo/*/*"] for folder in FOLDERS},
+    package_data={f"jetvla.{folder}": ["py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css"] for folder in FOLDERS},
 )
