@@ -45,16 +45,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
-    """``note`` says how to read it; each row has one cell a column."""
-
-    name: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Part:
     """A piece of a :class:`Strip`; ``share`` of the whole, 0 to 1."""
 
@@ -72,13 +62,23 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Table:
+    """``note`` says how to read it; each row has one cell a column; ``strip`` sums the rows up."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    strip: Strip | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """Facts are (name, text) pairs."""
 
     name: str
     facts: tuple[tuple[str, Cell], ...] = ()
     tables: tuple[Table, ...] = ()
-    strip: Strip | None = None
 
 
 @dataclass(frozen=True)

@@ -52,23 +52,24 @@ def worst_dimension(m: Manifest, report: PrecisionReport) -> DimensionError:
 
 def judges(report: PrecisionReport) -> str:
     """What the error was measured on."""
-    kind = "from held-out episodes" if report.held_out == "held-out episodes" else "made of random numbers"
-    return f"{plural(report.error.samples, 'observation')} {kind}"
+    if report.held_out == "held-out episodes":
+        return f"{plural(report.error.samples, 'observation')} from held-out episodes"
+    return plural(report.error.samples, "random observation")
 
 
 def parity(m: Manifest) -> Section:
-    columns = ("max", "mean", "max, of range")
+    columns = ("max", "mean", "max / range")
     rows = zip(m.action.dimensions, m.parity.max, m.parity.mean, m.golden.scale, strict=True)
     table = Table(
         "Difference of actions",
         (Column("dimension"), Column("unit", "word"), *(Column(name, "number") for name in columns)),
         tuple(
-            (d.name, d.unit, number(most), number(mean), percent(most / scale if scale else math.nan))
+            (d.name, d.unit, number(most), number(mean), number(most / scale if scale else math.nan))
             for d, most, mean, scale in rows
         ),
     )
     compared = f"the FP32 graphs and the checkpoint in PyTorch, {plural(m.parity.samples, 'observation')}"
-    return Section("Parity: FP32 to checkpoint", (("Compared", compared),), (table,))
+    return Section("Parity: FP32 against the checkpoint", (("Compared", compared),), (table,))
 
 
 def precision(m: Manifest, report: PrecisionReport) -> Section:
@@ -77,7 +78,7 @@ def precision(m: Manifest, report: PrecisionReport) -> Section:
     integers: tuple[tuple[str, Cell], ...] = (("Weighted products", products), ("SmoothQuant", smooth))
     facts: tuple[tuple[str, Cell], ...] = (
         ("Graph", f"step.{report.precision}"),
-        ("Fate", Badge("written", "good") if report.written else Badge("not written", "bad")),
+        ("Outcome", Badge("written", "good") if report.written else Badge("not written", "bad")),
         ("Reason", report.reason),
         ("Judged on", judges(report)),
         ("Worst dimension", f"{percent(report.tolerance_share)} of its tolerance"),
@@ -85,8 +86,7 @@ def precision(m: Manifest, report: PrecisionReport) -> Section:
         *(integers if report.precision.startswith("int8") else ()),
     )
     blocks = (_blocks(report.blocks),) if report.blocks else ()
-    strip = _strip(report.blocks) if report.blocks else None
-    return Section(f"{PRECISION_NAMES[report.precision]} to FP32", facts, (_dimensions(m, report), *blocks), strip)
+    return Section(f"{PRECISION_NAMES[report.precision]} against FP32", facts, (_dimensions(m, report), *blocks))
 
 
 def _dimensions(m: Manifest, report: PrecisionReport) -> Table:
@@ -131,13 +131,14 @@ def _blocks(blocks: tuple[BlockReport, ...]) -> Table:
         )
         for b in blocks
     )
-    columns = ("precision", "multiplications", "error alone", "together")
+    columns = ("runs in", "work", "error alone", "together")
     return Table(
         "Blocks",
         (Column("block"), *(Column(name, "word") for name in columns)),
         rows,
-        "Errors as parts of the tolerance of the worst dimension: of the block alone in INT8, and together with all "
-        "blocks that were chosen before it; – was not measured.",
+        "Work: part of the step's multiplications. Errors as parts of the tolerance of the worst dimension: of the "
+        "block alone in INT8, and together with all blocks that were chosen before it; – was not measured.",
+        _strip(blocks),
     )
 
 

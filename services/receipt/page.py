@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jetvla.runtime.errors import ConfigError
-from jetvla.services.receipt.document import Part, Receipt, Tone
+from jetvla.services.receipt.document import Part, Receipt, Table, Tone
 from jetvla.services.receipt.wording import printable
 
 _HERE = Path(__file__).parent
+_WORDS = re.compile(r"(?<=_)|(?<=[A-Za-z]\.)(?=[A-Za-z])")
 _STRIP_WIDTH = 1000.0
 _MARKS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "plain": "–"}
 
@@ -28,9 +30,10 @@ def page_of(receipt: Receipt) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     style = Markup((_HERE / "receipt.css").read_text(encoding="utf-8"))  # our own file, and no bundle's
     page = environment.get_template("receipt.html")
-    return page.render(receipt=receipt, style=style, marks=_MARKS, placed=_placed).lstrip()
+    return page.render(receipt=receipt, style=style, marks=_MARKS, placed=_placed, longest=_longest).lstrip()
 
 
 def write_page(receipt: Receipt, path: Path, bundle: Path) -> None:
@@ -39,14 +42,19 @@ def write_page(receipt: Receipt, path: Path, bundle: Path) -> None:
     Raises:
         ConfigError: ``path`` cannot be written, is no plain file, or belongs to ``bundle``, which it would spoil.
     """
-    target = path.resolve()
-    _require_writable(path, target, bundle.resolve())
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(page_of(receipt), encoding="utf-8")
-        partial.replace(target)
+        target = path.resolve()
+        _require_writable(path, target, bundle.resolve())
+        _replace(target, page_of(receipt))
     except OSError as error:
         raise ConfigError(f"--html {path} cannot be written: {error.strerror}") from error
+
+
+def _replace(target: Path, text: str) -> None:
+    partial = target.with_name(f".{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -68,6 +76,17 @@ def _placed(parts: tuple[Part, ...]) -> Iterator[tuple[float, Part]]:
     for part in parts:
         yield begin, part
         begin += part.share * _STRIP_WIDTH
+
+
+def _longest(table: Table, column: int) -> int:
+    """Characters of the longest text in a column of texts."""
+    texts = [row[column] for row in table.rows]
+    return max((len(printable(text)) for text in texts if isinstance(text, str)), default=0)
+
+
+def _breakable(text: str) -> Markup:
+    """``text`` escaped; a narrow column breaks it where people would, before the next word of a name."""
+    return Markup("<wbr>").join(escape(word) for word in _WORDS.split(printable(text)))
 
 
 def _printable(value: object) -> object:

@@ -34,15 +34,13 @@ class _View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._full, self._half, self._empty = "#-." if console.options.ascii_only else "█▌░"
-        self._bar = 12 if console.width >= _ROOMY else 6
+        self._bar = 12 if console.width >= _ROOMY else 4
 
     def print_section(self, section: Section) -> None:
         self._console.print()
         self._console.rule(Text(printable(section.name), style="bold"), align="left", style="dim")
         if section.facts:
             self._console.print(self.facts(section.facts))
-        if section.strip is not None:
-            self._console.print(self._strip(section.strip))
         for table in section.tables:
             self._console.print(self._table(table))
 
@@ -92,7 +90,8 @@ class _View:
         for row in table.rows:
             grid.add_row(*(self._cell(cell) for cell in row))
         note = [Text(printable(table.note), style="dim")] if table.note else []
-        return Padding(Group(grid, *note), (1, 0, 0, 0))
+        strip = [] if table.strip is None else [Padding(self._strip(table.strip), (1, 0, 0, 0))]
+        return Padding(Group(grid, *note, *strip), (1, 0, 0, 0))
 
     def _cell(self, cell: Cell) -> Text:
         if isinstance(cell, Badge):
@@ -116,4 +115,4 @@ class _View:
             end = round(min(done, 1.0) * length)
             line.append((self._full if part.tone == "good" else self._empty) * (end - drawn), _STYLES[part.tone])
             drawn = end
-        return Text.assemble("\n", line, "\n", printable(strip.text))
+        return Text.assemble(line, "\n", printable(strip.text))

@@ -23,7 +23,7 @@ def _parity(m: Manifest) -> Verdict:
     return Verdict(
         "Is it the checkpoint's policy?",
         "Yes, in FP32" if same else "No: FP32 differs",
-        f"Largest difference {number(largest)} {dimension.unit} ({dimension.name}), {percent(share)} of range, in "
+        f"Largest difference {number(largest)} {dimension.unit} ({dimension.name}), {number(share)} of its range, in "
         f"{plural(m.parity.samples, 'observation')}.",
         "good" if same else "bad",
     )
@@ -44,13 +44,13 @@ def _forced(report: PrecisionReport) -> bool:
 
 def _worst(m: Manifest, report: PrecisionReport) -> Verdict:
     worst = worst_dimension(m, report)
-    within = report.tolerance_share <= 1
+    tone: Tone = "good" if report.tolerance_share <= 1 else "bad" if report.written else "warning"
     return Verdict(
         f"Worst dimension in {PRECISION_NAMES[report.precision]}?",
         f"{worst.name}: {percent(worst.share)} of tolerance",
         f"Mean error {number(worst.mean)} {worst.unit}, tolerance {number(worst.tolerance)} {worst.unit}, largest "
         f"error {number(worst.max)} {worst.unit}; {judges(report)}.",
-        "good" if within else "bad",
+        tone,
     )
 
 
@@ -61,4 +61,4 @@ def _signature(bundle: Bundle) -> Verdict:
     if (bundle.path / SIGNATURE).is_file():
         detail = "It is signed; --trusted DIR checks by whom."
         return Verdict(question, "Signed, signer not checked", detail, "warning")
-    return Verdict(question, "Unsigned", "No robot runs it: build it with --key.", "warning")
+    return Verdict(question, "Unsigned", "A robot runs signed bundles only: build it with --key.", "warning")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from jetvla.runtime.manifest import Precision
@@ -14,8 +14,8 @@ PRECISION_NAMES: dict[Precision, str] = {
     "int8-fp32": "INT8 (FP32 body)",
     "int8-fp16": "INT8 (FP16 body)",
 }
-_NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)")
-_SHORTEST_RUN = 3
+_NUMBERS = re.compile(r"([0-9]+)")
+_SHORTEST_STRETCH = 3
 
 
 def printable(text: str) -> str:
@@ -24,7 +24,8 @@ def printable(text: str) -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:.3g}"
+    """Three significant digits."""
+    return f"{value:#.3g}".removesuffix(".") if value else "0"
 
 
 def percent(share: float) -> str:
@@ -46,21 +47,24 @@ def listed(names: Sequence[str]) -> str:
     return f"{len(names)}: {', '.join(_stretches(names))}" if names else "none"
 
 
-def _stretches(names: Sequence[str]) -> Iterable[str]:
+def _stretches(names: Sequence[str]) -> Iterator[str]:
+    steps = [_rising(*pair) for pair in pairwise(names)]
     start = 0
-    breaks = [i for i, pair in enumerate(pairwise(names), 1) if not _follows(*pair)]
-    for end in [*breaks, len(names)]:
-        if end - start >= _SHORTEST_RUN:
-            yield f"{names[start]} to {names[end - 1]}"
-        else:
-            yield from names[start:end]
+    while start < len(names):
+        end = start + 1
+        while end < len(names) and steps[end - 1] is not None and steps[end - 1] == steps[start]:
+            end += 1
+        long = end - start >= _SHORTEST_STRETCH
+        yield from (f"{names[start]} to {names[end - 1]}",) if long else names[start:end]
         start = end
 
 
-def _follows(name: str, following: str) -> bool:
-    one, other = _NUMBERED.fullmatch(name), _NUMBERED.fullmatch(following)
-    if one is None or other is None:
-        return False
+def _rising(name: str, following: str) -> int | None:
+    """Which number of ``name`` is one larger in ``following``, all else being the same; None if none is."""
+    one, other = _NUMBERS.split(name), _NUMBERS.split(following)
+    differing = [i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
+    if len(one) != len(other) or len(differing) != 1 or differing[0] % 2 == 0:
+        return None
     # Compared as written, so that a stretch can be spelt out again: 09 is followed by 10, and 9 by 10, not by 010.
-    successor = str(int(one["number"]) + 1).zfill(len(one["number"]))
-    return (one["before"], successor, one["after"]) == (other["before"], other["number"], other["after"])
+    number = one[differing[0]]
+    return differing[0] if str(int(number) + 1).zfill(len(number)) == other[differing[0]] else None
