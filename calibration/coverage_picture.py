@@ -18,7 +18,7 @@ from jetvla.runtime.preprocess import resize
 
 TILES, COLUMNS, TILE_WIDTH = 24, 8, 240
 SENTENCES = 12
-_BLUE, _DARK, _PALE = "#3b6fb6", "#1f2d3d", "#e8ecf1"
+_BLUE, _LIGHT, _DARK, _PALE = "#3b6fb6", "#a9c4e6", "#1f2d3d", "#e8ecf1"
 _WIDTH_IN, _ROW_IN = 15.0, 0.24
 
 
@@ -33,12 +33,13 @@ def draw(coverage: Coverage, episodes: Sequence[Episode], title: str, path: Path
     rows = -(-len(tiles) // COLUMNS)
     shape = tiles[0][2].shape
     sheet_in = rows * (_WIDTH_IN / COLUMNS * shape[0] / shape[1] + 0.3) + 0.4
-    upper_in = max(3.2, 1.0 + _ROW_IN * (0 if coverage.actions is None else len(coverage.actions.names)))
+    dimensions = 0 if coverage.actions is None else len(coverage.actions.names)
+    upper_in = max(1.0 + _ROW_IN * dimensions, 3.0 + _ROW_IN * _sentence_rows(coverage))
     figure = Figure(figsize=(_WIDTH_IN, upper_in + sheet_in + 0.6), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, color=_DARK, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(title, fontsize=15, color=_DARK, x=0.01, ha="left", fontweight="bold", parse_math=False)
     parts: Any = figure.subfigures(2, 1, height_ratios=[upper_in, sheet_in])
-    _numbers(parts[0], coverage, episodes)
+    _numbers(parts[0], upper_in, coverage, episodes)
     _sheet(parts[1], tiles, rows)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -74,12 +75,16 @@ def _small(episode: Episode, camera: str, steps: Sequence[int], width: int) -> l
     return [resize(image, height, width, whole) for image in episode.images(camera, steps)]
 
 
-def _numbers(figure: Any, coverage: Coverage, episodes: Sequence[Episode]) -> None:
-    rows = min(SENTENCES, max(4, len(coverage.instructions)))
-    grid = figure.add_gridspec(2, 2, width_ratios=[3, 2], height_ratios=[rows, 6])
+def _numbers(figure: Any, figure_in: float, coverage: Coverage, episodes: Sequence[Episode]) -> None:
+    rows_in = 0.6 + _ROW_IN * _sentence_rows(coverage)
+    grid = figure.add_gridspec(2, 2, width_ratios=[3, 2], height_ratios=[rows_in, max(2.0, figure_in - rows_in)])
     _actions(figure.add_subplot(grid[:, 0]), coverage.actions)
     _sentences(figure.add_subplot(grid[0, 1]), coverage)
     _lengths(figure.add_subplot(grid[1, 1]), [len(episode) for episode in episodes])
+
+
+def _sentence_rows(coverage: Coverage) -> int:
+    return min(SENTENCES, max(4, len(coverage.instructions)))
 
 
 def _actions(axes: Any, actions: Spread | None) -> None:
@@ -102,7 +107,7 @@ def _actions(axes: Any, actions: Spread | None) -> None:
             axes.text(0.5, y, "never moves", ha="center", va="center", color="grey", fontsize=8)
         axes.text(1.01, y, f"{actions.max[row]:.3g}", va="center", fontsize=8, color=_DARK)
         axes.text(-0.01, y, f"{actions.min[row]:.3g}", va="center", ha="right", fontsize=8, color=_DARK)
-        axes.text(-0.09, y, actions.names[row], va="center", ha="right", fontsize=9, color=_DARK)
+        axes.text(-0.09, y, actions.names[row], va="center", ha="right", fontsize=9, color=_DARK, parse_math=False)
     axes.set(xlim=(0, 1), ylim=(-0.6, len(actions.names) - 0.4), xticks=[])
     axes.set_xlabel("smallest  →  largest; height: square root of steps; dark line: mean", fontsize=8, color="grey")
     axes.spines[:].set_visible(False)
@@ -111,15 +116,16 @@ def _actions(axes: Any, actions: Spread | None) -> None:
 def _sentences(axes: Any, coverage: Coverage) -> None:
     axes.set_title("frames per instruction", loc="left", color=_DARK, fontsize=11)
     common = coverage.instructions.most_common(SENTENCES)
+    most = max((frames for _, frames in common), default=1)
     rest = len(coverage.instructions) - len(common)
     for row, (text, frames) in enumerate(common):
-        axes.barh(-row, frames, color=_BLUE, height=0.42)
-        axes.text(0, -row - 0.26, f" {_short(text)}", va="top", fontsize=9, color=_DARK)
-        axes.text(frames, -row, f" {frames}", va="center", fontsize=9, color=_DARK)
+        axes.axhspan(-row - 0.42, -row + 0.42, color=_PALE, lw=0)
+        axes.barh(-row, frames, color=_LIGHT, height=0.84)
+        axes.text(0, -row, f"  {_short(text)}", va="center", fontsize=9, color=_DARK, parse_math=False)
+        axes.text(most * 1.01, -row, f" {frames}", va="center", fontsize=9, color=_DARK)
     if rest:
         axes.set_xlabel(f"and {rest} more", fontsize=9, color="grey")
-    most = max((frames for _, frames in common), default=1)
-    axes.set(xlim=(0, most * 1.15), ylim=(-max(len(common), 4) + 0.2, 0.6), xticks=[], yticks=[])
+    axes.set(xlim=(0, most), ylim=(-max(len(common), 4) + 0.5, 0.5), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
@@ -144,4 +150,4 @@ def _sheet(figure: Any, tiles: Sequence[tuple[str, int, NDArray[np.uint8]]], row
         axes.axis("off")
     for axes, (name, step, tile) in zip(grid, tiles, strict=False):
         axes.imshow(tile)
-        axes.set_title(f"{name} · {step}", fontsize=7, color="grey", pad=2)
+        axes.set_title(f"{name} · {step}", fontsize=7, color="grey", pad=2, parse_math=False)

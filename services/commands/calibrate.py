@@ -1,6 +1,7 @@
 """What a builder measures recordings with.
 
   jetvla calibrate inspect DATA    what recordings hold, what they cover, and what is missing
+  jetvla calibrate show FILE       what a calibration file holds: the ranges, and where they came from
 
 DATA is a LeRobot data set (v2.1 or v3.0), a folder of HDF5 files, a video or a folder of videos with NAME.txt beside
 each, or a folder of frames with instructions.txt.
@@ -58,7 +59,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from jetvla.calibration.episodes import open_episodes
     from jetvla.services.coverage_report import as_json, print_coverage, summary
 
-    _check_spec_options(arguments)
+    _check_outputs(arguments)
     messages = Console(stderr=True)
     with messages.status("reading"):
         episodes = open_episodes(arguments.data)
@@ -78,9 +79,13 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_spec_options(arguments: argparse.Namespace) -> None:
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Before minutes of reading, not after."""
     from jetvla.runtime.errors import ConfigError
 
+    for path in filter(None, (arguments.png, arguments.write_action_spec)):
+        if not path.resolve().parent.is_dir():
+            raise ConfigError(f"{path} cannot be written: there is no folder {path.resolve().parent}; make it")
     if arguments.write_action_spec is None:
         return
     missing = [f"--{name}" for name in ("quantity", "unit", "semantics") if getattr(arguments, name) is None]
@@ -100,9 +105,29 @@ def _write_spec(arguments: argparse.Namespace, coverage: Coverage) -> None:
         raise EpisodeError(f"{arguments.data} has no actions, so there is nothing to describe in an action spec")
     meaning = (arguments.quantity, arguments.unit, arguments.semantics, arguments.rotation)
     text = draft(coverage.actions, *meaning, str(arguments.data))
-    arguments.write_action_spec.write_text(text, encoding="utf-8")
+    partial = arguments.write_action_spec.with_name(f".{arguments.write_action_spec.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(arguments.write_action_spec)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _configure_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="calibration file")
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jetvla.calibration.calibration_file import CalibrationFile
+    from jetvla.services.calibration_report import print_calibration
+
+    print_calibration(CalibrationFile.read(arguments.file), Console(highlight=False))
+    return 0
 
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "inspect": Subcommand("print what recordings hold, and draw what they cover", _configure_inspect, _inspect),
+    "show": Subcommand("print what a calibration file holds", _configure_show, _show),
 }
