@@ -143,13 +143,27 @@ def test_samples_of_a_batch_do_not_see_each_other(act_settings: MakeSettings, ra
 
 def test_every_camera_is_seen_with_its_own_normalisation(act_settings: MakeSettings, random_act: MakeNetwork) -> None:
     settings = act_settings(cameras=("left", "right"))
+    network = random_act(settings)
+    images, state = observation(settings)
+    pixels = []
+    for name in ("left", "right"):
+        mean, std = (
+            torch.tensor(part).view(3, 1, 1) for part in (settings.images[name].mean, settings.images[name].std)
+        )
+        pixels.append((images[name].permute(0, 3, 1, 2) / 255 - mean) / std)
+    numbers = (state - torch.tensor([0.1, 0.2, 0.3])) / torch.tensor([1.0, 2.0, 0.5]) + torch.tensor([0.0, -1.0, 0.5])
+    torch.testing.assert_close(network(images, state), network.model(torch.cat(pixels), numbers), atol=1e-5, rtol=1e-5)
+    exchanged = {"left": images["right"], "right": images["left"]}
+    assert (network(exchanged, state) - network(images, state)).abs().max() > 1e-3
+
+
+def test_the_order_of_the_cameras_has_no_influence(act_settings: MakeSettings, random_act: MakeNetwork) -> None:
+    """All have the same positions."""
+    settings = act_settings(cameras=("left", "right"))
     swapped = act_settings(cameras=("right", "left"), images=settings.images)
     images, state = observation(settings)
     seen = random_act(settings)(images, state)
-    # Every camera has the same positions, so that their order has no influence.
     torch.testing.assert_close(random_act(swapped)(images, state), seen, atol=1e-5, rtol=1e-5)
-    exchanged = {"left": images["right"], "right": images["left"]}
-    assert (random_act(settings)(exchanged, state) - seen).abs().max() > 1e-3
     for name in images:
         changed = {**images, name: 255 - images[name]}
         assert (random_act(settings)(changed, state) - seen).abs().max() > 1e-3
