@@ -59,9 +59,13 @@ def test_the_digest_is_of_the_contents_and_not_of_their_layout(path: Path) -> No
 
 
 def test_writing_replaces_the_file_that_was_there(path: Path) -> None:
+    """In one step: whoever has the old file open still reads the old one, whole."""
     calibration(seed=1).write(path)
+    old = path.with_name("old.json")
+    os.link(path, old)
     calibration(seed=2).write(path)
     assert CalibrationFile.read(path).seed == 2
+    assert CalibrationFile.read(old).seed == 1
 
 
 def test_a_disk_that_is_full_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
