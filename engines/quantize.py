@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _WEIGHTED = ("MatMul", "Gemm", "Conv")
-# The smallest normal FP16, so that a scale means the same in the FP16 variant.
-_SMALLEST_SCALE = 2.0**-14
+# Where FP16 has all its digits.
+_SMALLEST_HALF, _LARGEST_HALF = 2.0**-14, 65504.0
 
 
 class Site(NamedTuple):
@@ -119,8 +119,10 @@ def quantize(model: ModelProto, limits: Mapping[str, float], keep_float: Collect
 
 
 def _scales(limits: Array) -> NDArray[np.float32]:
-    """Scales that are exact in FP16, so that both variants of the graph share one set of integers."""
-    return np.maximum(limits, _SMALLEST_SCALE).astype(np.float16).astype(np.float32)
+    """Scales that are exact in FP16 where it has room, so that both variants of the graph share one set of integers."""
+    scales = np.where(limits > 0, limits, 1.0).astype(np.float32)
+    normal = (scales >= _SMALLEST_HALF) & (scales <= _LARGEST_HALF)
+    return np.where(normal, np.where(normal, scales, 1.0).astype(np.float16).astype(np.float32), scales)
 
 
 class _Writer:

@@ -4,5 +4,6 @@
 
     python -m jetvla.engines.bench speed BUNDLE --engines DIR    the base-size reference beside the course's way
     python -m jetvla.engines.bench fidelity BUNDLE DATA          action error of a trained policy, by way
+    python -m jetvla.engines.bench selection BUNDLE DATA         action error by choice of calibration samples
     python -m jetvla.engines.bench numerics                      INT8 with and without SmoothQuant, base size
 """

@@ -37,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     two.add_argument("data", type=Path)
     two.add_argument("--engines", type=Path, metavar="DIR")
     two.set_defaults(run=_fidelity)
+    four = kinds.add_parser("selection")
+    four.add_argument("bundle", type=Path)
+    four.add_argument("data", type=Path)
+    four.set_defaults(run=_selection)
     three = kinds.add_parser("numerics")
     three.add_argument("--size", choices=("base", "tiny"), default="base")
     three.set_defaults(run=_numerics)
@@ -80,6 +84,23 @@ def _fidelity(arguments: argparse.Namespace, console: Console) -> tuple[Any, boo
         table.add_row(row.way, f"{row.mean:.3%}", names[row.worst_index], f"{row.worst:.3%}")
     console.print(table)
     return [dataclasses.asdict(row) | {"report": row.report.model_dump()} for row in rows], True
+
+
+def _selection(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
+    from jetvla.calibration.episodes import open_episodes
+    from jetvla.engines.bench.selection import CHOICES, average, selection
+    from jetvla.runtime.bundle import Bundle
+
+    bundle = Bundle.open(arguments.bundle, None)
+    rows = selection(bundle, open_episodes(arguments.data))
+    title = f"{bundle.manifest.name}: action error of all blocks in INT8, of range, by choice of calibration samples"
+    table = _table(title, "choice", "seed", "farthest step", "mean", "worst dimension")
+    for r in rows:
+        table.add_row(f"{r.count} {r.how}", str(r.seed), f"{r.coverage:.2f}", f"{r.mean:.3%}", f"{r.worst:.3%}")
+    for how, count in CHOICES:
+        table.add_row(f"{count} {how}", "all", "", f"{average(rows, how, count):.3%}", "")
+    console.print(table)
+    return [dataclasses.asdict(row) for row in rows], True
 
 
 def _numerics(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:

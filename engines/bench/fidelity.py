@@ -49,7 +49,7 @@ def fidelity(bundle: Bundle, episodes: Sequence[Episode], engines: Path | None) 
     observations = recorded_observations(episodes, manifest, Choice())
     truth = _actions(bundle, Variant.portable(bundle, "fp32"), observations.held_out)
     with TemporaryDirectory() as folder:
-        feeds = _Feeds(bundle, observations.calibration)
+        feeds = BundleFeeds(bundle, observations.calibration)
         ways = [("onnxruntime.quantization, its defaults", default_quantizer(bundle, feeds, Path(folder)))]
         if "step.int8-fp32" in manifest.graphs:
             ways.append(("ours, INT8, portable graph", Variant.portable(bundle, "int8-fp32")))
@@ -75,7 +75,7 @@ def _images(sample: Sample) -> dict[str, NDArray[np.uint8]]:
     return {f"image_{name}": image[None] for name, image in sample.images.items()}
 
 
-class _Feeds:
+class BundleFeeds:
     """The step graph's inputs for ``samples``, from the bundle alone."""
 
     def __init__(self, bundle: Bundle, samples: Samples) -> None:
@@ -85,6 +85,9 @@ class _Feeds:
             assert part is not None  # the manifest has text
             engine = load_backend("onnxruntime").open(*part, EngineOptions())
             self._language = Language(bundle, bundle.manifest.text, engine, MonotonicClock())
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for sample in self._samples:
