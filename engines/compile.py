@@ -56,7 +56,7 @@ def compile_bundle(
         judge = Judge(bundle, backend, language, EngineOptions(threads=options.threads))
         parts, reports = _compete(workshop, maker, judge, rounds)
         winner = next(report for report in reports if report.verdict == CHOSEN)
-        _keep(publication.folder, (f"step.{winner.name}.", "language."))
+        _keep(publication.folder, parts[winner.name], language)
         return publication.finish(
             Entry(
                 policy=f"{bundle.manifest.name} {bundle.manifest.version}",
@@ -122,8 +122,9 @@ def _own_file(folder: Path, part: Part | None) -> str | None:
     return part.path.name if part is not None and part.path.parent == folder else None
 
 
-def _keep(folder: Path, prefixes: tuple[str, ...]) -> None:
-    """Remove what the losers left."""
+def _keep(folder: Path, *parts: Part | None) -> None:
+    """Remove what the losers left; a winner's reports are named as its engine is."""
+    stems = tuple(f"{part.path.stem}." for part in parts if part is not None)
     for path in folder.iterdir():
-        if not path.name.startswith(prefixes):
+        if not path.name.startswith(stems):
             path.unlink()

@@ -35,7 +35,7 @@ class CompileOptions:
 class Workshop:
     """One compilation: of which bundle, into which folder, and whom to tell.
 
-    Files in ``folder`` are named ``language.*``, and ``step.<candidate>.*`` for each candidate.
+    Every file that is made for an engine is named as the engine is, up to its last dot.
     """
 
     bundle: Bundle
@@ -62,7 +62,6 @@ class Contender:
     """One way to run the step; ``part`` is None where it could not be made, and ``problem`` says why.
 
     Attributes:
-        name: without dots.
         precision: the manifest's precision whose interface and golden tolerance apply.
         integers: whether it multiplies in INT8.
     """

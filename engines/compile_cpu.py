@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -39,13 +40,14 @@ class _CpuMaker:
         self._workshop.show("rewriting the step for this CPU")
         step = self._workshop.own_part("step.fp32").path
         allowed = "step.int8-fp32" in self._manifest.graphs
+        calibrated = self._workshop.own_part("step.int8-fp32").path if allowed else None
         try:
-            for candidate in cpu_candidates(step, kept_float(self._manifest)):
+            for candidate in cpu_candidates(step, kept_float(self._manifest), calibrated):
                 # Where INT8 was out of tolerance, 'build' wrote none, and no other INT8 is tried either.
                 if candidate.integers and not allowed:
                     continue
                 precision: Precision = "int8-fp32" if candidate.integers else "fp32"
-                file = f"step.{candidate.name}.onnx"
+                file = f"step.{re.sub('[^a-z0-9]+', '-', candidate.name.lower())}.onnx"
                 onnx.save(candidate.model, str(self._workshop.folder / file))
                 part = self._workshop.made_part(f"step.{precision}", file)
                 yield Contender(candidate.name, precision, candidate.integers, part)

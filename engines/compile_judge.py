@@ -125,7 +125,7 @@ def _judged(report: CandidateReport, best: CandidateReport, winner: CandidateRep
         return report
     if report is winner:
         verdict = CHOSEN
-    elif report.integers and not winner.integers:
+    elif report.integers and _median(report) < _median(winner):
         faster = 1 - _median(report) / _median(best)
         verdict = f"{faster:.1%} faster than {best.name}, and INT8 needs {1 - INT8_AT_MOST:.0%}"
     else:

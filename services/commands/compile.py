@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jetvla.runtime.backends import Backend
     from jetvla.runtime.bundle import Bundle
     from jetvla.runtime.engine_cache import EngineCache
-    from jetvla.runtime.engine_entry import CompiledEngine
+    from jetvla.runtime.engine_entry import CandidateReport, CompiledEngine
 
 ENGINES = Path("/var/cache/jetvla/engines")
 TRUSTED = Path("/etc/jetvla/trusted.d")
@@ -77,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
                 compiled = compile_bundle(bundle, backend, cache, options, console.print, status.update)
             console.print(candidates(compiled))
     entry = compiled.entry
-    console.print(f"{entry.policy} runs on {backend.name} {backend.version()} as {entry.candidate}: {compiled.folder}")
+    console.print(f"{entry.policy} runs on {backend.name} {backend.version()} as: {entry.candidate}")
+    console.print(f"engine: {compiled.folder}", soft_wrap=True)
     return 0
 
 
@@ -130,20 +131,17 @@ def candidates(compiled: CompiledEngine) -> Table:
 
     entry = compiled.entry
     table = Table(title=f"the step, {entry.rounds} rounds in turns, golden error beside what is allowed")
-    for column in ("candidate", "ms (quartiles)", "GPU ms", "golden error", "verdict"):
+    for column in ("candidate", "ms (quartiles)", "golden error", "verdict"):
         table.add_column(column, justify="left" if column in ("candidate", "verdict") else "right", overflow="fold")
     for report in entry.candidates:
-        table.add_row(
-            report.name,
-            _times(report.median_ms, report.quartiles_ms),
-            "" if report.gpu_ms is None else f"{report.gpu_ms:.3g}",
-            "" if report.golden_error is None else f"{report.golden_error:.3g} / {report.tolerance:.3g}",
-            report.verdict,
-        )
+        error = "" if report.golden_error is None else f"{report.golden_error:.3g} / {report.tolerance:.3g}"
+        table.add_row(report.name, _times(report), error, report.verdict)
     return table
 
 
-def _times(median: float | None, quartiles: tuple[float, float] | None) -> str:
-    if median is None or quartiles is None:
+def _times(report: CandidateReport) -> str:
+    if report.median_ms is None or report.quartiles_ms is None:
         return ""
-    return f"{median:.3g} ({quartiles[0]:.3g}–{quartiles[1]:.3g})"
+    low, high = report.quartiles_ms
+    gpu = "" if report.gpu_ms is None else f", GPU {report.gpu_ms:.3g}"
+    return f"{report.median_ms:.3g} ({low:.3g}–{high:.3g}){gpu}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "runtime" / "memory" / "cuda_bindings.py"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "runtime" / "memory" / "cuda_bindings.py"
 # Modules that the library's calls are reached by in the source.
 _MODULE = "driver"
 
@@ -49,6 +50,11 @@ def test_all_that_our_code_uses_exists(driver: dict[str, Any]) -> None:
     assert wrong(source, driver) == []
     called = {name for name, _ in calls(ast.parse(source))}
     assert called >= {"cuStreamBeginCapture", "cuGraphLaunch", "cuMemcpyHtoDAsync", "cuEventElapsedTime", "cuMemFree"}
+
+
+def test_all_that_the_tests_on_a_gpu_use_exists(driver: dict[str, Any]) -> None:
+    for path in (ROOT / "tests" / "gpu").glob("*.py"):
+        assert wrong(path.read_text(encoding="utf-8"), driver) == [], path.name
 
 
 @pytest.mark.parametrize(
