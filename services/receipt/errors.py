@@ -82,7 +82,7 @@ def precision(m: Manifest, report: PrecisionReport) -> Section:
         ("Reason", report.reason),
         ("Judged on", judges(report)),
         ("Worst dimension", f"{percent(report.tolerance_share)} of its tolerance"),
-        ("Largest mean error", f"{percent(report.relative_error)} of range"),
+        ("Largest mean error", f"{number(report.relative_error * 100)} % of range"),
         *(integers if report.precision.startswith("int8") else ()),
     )
     blocks = (_blocks(report.blocks),) if report.blocks else ()
@@ -152,7 +152,9 @@ def _strip(blocks: tuple[BlockReport, ...]) -> Strip:
 
 
 def golden(m: Manifest) -> Section:
-    rows = tuple((PRECISION_NAMES[p], f"{percent(allowed)} of range") for p, allowed in m.golden.tolerance.items())
+    rows = tuple(
+        (PRECISION_NAMES[p], f"{number(allowed * 100)} % of range") for p, allowed in m.golden.tolerance.items()
+    )
     table = Table("Allowed on another machine", (Column("precision"), Column("largest error", "number")), rows)
     samples = f"{m.golden.count} in {m.golden.file}, with the checkpoint's actions"
     return Section("Golden samples", (("Samples", samples),), (table,))

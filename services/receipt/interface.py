@@ -34,8 +34,8 @@ def actions(m: Manifest) -> Section:
     facts: tuple[tuple[str, Cell], ...] = (
         ("Dimensions", str(len(spec))),
         ("Rotation", spec.rotation or "none"),
-        ("Chunk", f"{plural(m.horizon, 'action')} of {m.dt_s:g} s: {m.horizon * m.dt_s:g} s"),
-        ("Replan", f"a new chunk every {m.replan_s:g} s"),
+        ("Chunk", f"{plural(m.horizon, 'action')} of {m.dt_s:.4g} s: {m.horizon * m.dt_s:.4g} s"),
+        ("Replan", f"a new chunk every {m.replan_s:.4g} s"),
         ("Execution", m.execution),
     )
     return Section("Actions", facts, (_meaning(m), _statistics(m)))

@@ -15,7 +15,7 @@ from jetvla.services.receipt.document import Part, Receipt, Table, Tone
 from jetvla.services.receipt.wording import printable
 
 _HERE = Path(__file__).parent
-_WORDS = re.compile(r"(?<=_)|(?<=[A-Za-z]\.)(?=[A-Za-z])")
+_WORDS = re.compile(r"(?<=_)|(?<=[A-Za-z]\.)(?=[A-Za-z])|(?<=[a-z])(?=[A-Z])")
 _STRIP_WIDTH = 1000.0
 _MARKS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "plain": "–"}
 

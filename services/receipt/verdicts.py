@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from jetvla.runtime.bundle import SIGNATURE, Bundle
 from jetvla.runtime.manifest import Manifest, PrecisionReport
 from jetvla.services.receipt.document import Tone, Verdict
@@ -45,8 +47,11 @@ def _forced(report: PrecisionReport) -> bool:
 def _worst(m: Manifest, report: PrecisionReport) -> Verdict:
     worst = worst_dimension(m, report)
     tone: Tone = "good" if report.tolerance_share <= 1 else "bad" if report.written else "warning"
+    question = f"Worst dimension in {PRECISION_NAMES[report.precision]}?"
+    if not math.isfinite(worst.mean):
+        return Verdict(question, f"{worst.name}: not finite", f"In {judges(report)}.", tone)
     return Verdict(
-        f"Worst dimension in {PRECISION_NAMES[report.precision]}?",
+        question,
         f"{worst.name}: {percent(worst.share)} of tolerance",
         f"Mean error {number(worst.mean)} {worst.unit}, tolerance {number(worst.tolerance)} {worst.unit}, largest "
         f"error {number(worst.max)} {worst.unit}; {judges(report)}.",

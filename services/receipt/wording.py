@@ -29,8 +29,8 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    decimals = abs(share) >= 1e-3 or not share
-    return f"{share * 100:.1f} %" if decimals else f"{share * 100:.3g} %"
+    """To a tenth of a per cent."""
+    return "<0.1 %" if 0 < share < 5e-4 else f"{share * 100:.1f} %"
 
 
 def size(count: int) -> str:

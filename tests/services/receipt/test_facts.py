@@ -129,7 +129,9 @@ def test_nothing_of_the_manifest_is_left_out(policy: str, request: pytest.Fixtur
     for value in values(manifest):
         forms = [str(value)]
         if not isinstance(value, str):
-            forms += [f"{value:g}", number(value), percent(value)] + ([size(value)] if isinstance(value, int) else [])
+            forms += [f"{value:g}", number(value), number(value * 100), percent(value)] + (
+                [size(value)] if isinstance(value, int) else []
+            )
         assert any(squeezed(form).casefold() in text for form in forms), value
 
 
@@ -231,7 +233,7 @@ def test_errors_that_are_no_numbers_are_never_within_tolerance(altered: Alter) -
         m["parity"]["max"][0] = math.inf
 
     shown = receipt(altered(spoil))
-    assert verdict(shown, "Worst dimension").answer == "y: nan % of tolerance"
+    assert verdict(shown, "Worst dimension").answer == "y: not finite"
     assert [v.tone for v in shown.verdicts[:3]] == ["bad", "bad", "bad"]
     assert "nan %" in Page(page_of(shown)).text
     assert on_terminal(shown, 80)

@@ -18,7 +18,8 @@ def test_numbers_have_three_digits(value: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.0, "0.0 %"), (0.278, "27.8 %"), (1.9, "190.0 %"), (5e-7, "5e-05 %"), (math.inf, "inf %")]
+    ("value", "shown"),
+    [(0.0, "0.0 %"), (0.278, "27.8 %"), (1.9, "190.0 %"), (5e-7, "<0.1 %"), (1e-3, "0.1 %"), (math.inf, "inf %")],
 )
 def test_shares_are_per_cent(value: float, shown: str) -> None:
     assert percent(value) == shown
