@@ -15,6 +15,7 @@ from jetvla.engines.cpu.attention import fuse_attention
 from jetvla.engines.cpu.gelu import fuse_gelu
 from jetvla.engines.cpu.integers import to_integers
 from jetvla.engines.cpu.opset import raise_opset
+from jetvla.engines.cpu.padding import drop_padding
 from jetvla.engines.cpu.pairs import take_pairs
 from jetvla.engines.cpu.processor import weight_levels
 from jetvla.engines.cpu.products import split_products
@@ -70,6 +71,7 @@ def _fused(model: ModelProto) -> ModelProto:
     raise_opset(model)
     split_products(model)
     fuse_attention(model)
+    drop_padding(model)
     fuse_gelu(model)
     keep_residuals_apart(model)
     return model

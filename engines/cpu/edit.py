@@ -121,8 +121,13 @@ class Edit:
         sort_nodes(self.model.graph)
 
 
-def attribute(node: NodeProto, name: str) -> Any:
-    """The value of a node's attribute, None if it has none of this name."""
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """The values of a node's attributes."""
     from onnx import helper
 
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def attribute(node: NodeProto, name: str) -> Any:
+    """The value of a node's attribute, None if it has none of this name."""
+    return attributes(node).get(name)

@@ -32,4 +32,6 @@ def raise_opset(model: ModelProto) -> None:
     del converted.graph.input[:]
     converted.graph.input.extend(kept)
     converted.graph.initializer.extend(large)
+    # Shapes may become the instruction's.
+    del converted.graph.value_info[:]
     model.CopyFrom(converted)

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def keep_residuals_apart(model: ModelProto) -> None:
-    """Write the residual ``Add`` before a ``LayerNormalization`` as ``Sum``, in place: the same numbers.
+    """Write the ``Add`` that only a ``LayerNormalization`` reads as ``Sum``, in place: the same numbers.
 
-    ONNX Runtime makes ``SkipLayerNormalization`` of an ``Add``, and its kernel takes seven times as long as the two.
+    ONNX Runtime makes ``SkipLayerNormalization`` of the two, and its kernel takes seven times as long as they do. It
+    leaves an ``Add`` with a second reader alone, whose kernel is better on several threads than that of ``Sum``.
     """
     edit = Edit(model)
-    for node in edit.nodes:
-        added = edit.maker(node.input[0], "Add") if node.op_type == "LayerNormalization" else None
-        if added is not None:
-            edit.add("Sum", list(added.input), list(added.output), added)
+    for added in edit.nodes:
+        if added.op_type == "Add" and edit.reader(added.output[0], "LayerNormalization") is not None:
+            edit.add("Sum", added.input, added.output, added)
             edit.drop(added)
     edit.finish()

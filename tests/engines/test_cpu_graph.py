@@ -238,12 +238,14 @@ def test_a_mask_is_kept_for_one_and_for_many_queries() -> None:
         assert np.abs(before - unmasked).max() > 1e-3
 
 
-@pytest.mark.parametrize("wrong", ["keys", "values", "merge", "scale"])
+@pytest.mark.parametrize("wrong", ["keys", "values", "tokens", "merge", "scale"])
 def test_what_only_resembles_attention_stays(wrong: str) -> None:
     s = Sketch()
     q, k, v = (s.linear("x", WIDTH, WIDTH) for _ in range(3))
     square = np.array([1, HEADS, HEADS, HEADS])
     cut = s.node("Reshape", k, square) if wrong == "keys" else s.heads(k, HEADS, (0, 2, 3, 1))
+    if wrong == "tokens":
+        v = s.node("Reshape", v, np.array([1, 2 * HEADS, WIDTH // 2]))
     values = s.node("Reshape", v, square) if wrong == "values" else s.heads(v, HEADS)
     scale = s.random(1, HEADS, 1, 1) if wrong == "scale" else 0.5
     out = s.attention(s.heads(q, HEADS), cut, values, lambda t, p: t.node("Mul", p, scale))
@@ -350,3 +352,83 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingDependency, match="pip install onnx"):
         next(cpu_candidates(STEP))
+
+
+def with_text(spoiler: Callable[[Sketch, str], str] | None = None, masked: float = -1e4, read: int = 0) -> ModelProto:
+    """Vision tokens and given text tokens through two layers of masked attention; the result is token ``read``."""
+    s = Sketch()
+    words = TOKENS - 4
+    inverse = s.node("Sub", 1.0, "text_mask")
+    padded = s.node("Concat", np.zeros((1, 4), np.float32), s.node("Mul", inverse, masked), axis=1)
+    bias = s.node("Unsqueeze", padded, np.array([1, 2]))
+    x = s.node("Concat", "vision", "text", axis=1)
+    for queries in (TOKENS, 1):
+        q, k, v = (s.linear(x, WIDTH, WIDTH) for _ in range(3))
+        if queries == 1:
+            x, q = (s.node("Slice", t, np.array([read]), np.array([read + 1]), np.array([1])) for t in (x, q))
+        mixed = s.attention(
+            s.heads(q, queries),
+            s.heads(k, TOKENS, (0, 2, 3, 1)),
+            s.heads(v, TOKENS),
+            lambda t, p: t.node("Add", p, bias),
+        )
+        x = s.norm(s.node("Add", x, s.linear(mixed, WIDTH, WIDTH)))
+        x = s.linear(s.node("Relu", s.linear(x, WIDTH, 8)), 8, WIDTH)
+        if spoiler is not None and queries == TOKENS:
+            x = spoiler(s, x)
+    return s.model(x, vision=[1, 4, WIDTH], text=[1, words, WIDTH], text_mask=[1, words])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_padding_is_left_out_and_changes_nothing(count: int, tmp_path: Path) -> None:
+    portable = with_text()
+    save_graph(portable, tmp_path / "step.onnx")
+    model = candidates(tmp_path / "step.onnx")["fused, float"].model
+    assert [len(node.input) for node in model.graph.node if node.op_type == "Attention"] == [3, 3]
+    inputs = step_inputs(portable)
+    inputs["text_mask"] = (np.arange(3) < count).astype(np.float32)[None]
+    before = run(portable, inputs)
+    np.testing.assert_allclose(run(model, inputs), before, atol=1e-5)
+    noise = {**inputs, "text": inputs["text"] + 5 * (1 - inputs["text_mask"][..., None])}
+    np.testing.assert_array_equal(run(model, noise), run(model, inputs))
+    if count:
+        other = {**inputs, "text": inputs["text"] + 5}
+        assert np.abs(run(model, other) - before).max() > 1e-3
+
+
+def test_a_mask_with_a_gap_leaves_the_gap_out(tmp_path: Path) -> None:
+    portable = with_text()
+    save_graph(portable, tmp_path / "step.onnx")
+    inputs = {**step_inputs(portable), "text_mask": np.array([[1, 0, 1]], np.float32)}
+    model = candidates(tmp_path / "step.onnx")["fused, float"].model
+    np.testing.assert_allclose(run(model, inputs), run(portable, inputs), atol=1e-5)
+
+
+SPOILERS: dict[str, Callable[[Sketch, str], str]] = {
+    "a mean over all tokens": lambda s, x: s.node("Add", x, s.node("ReduceMean", x, np.array([1]), keepdims=1)),
+    "a softmax over all tokens": lambda s, x: s.node("Softmax", x, axis=1),
+    "an offset for each token": lambda s, x: s.node("Add", x, s.random(1, TOKENS, WIDTH)),
+}
+
+
+@pytest.mark.parametrize("spoiler", SPOILERS)
+def test_padding_stays_where_its_rows_may_matter(spoiler: str, tmp_path: Path) -> None:
+    portable = with_text(SPOILERS[spoiler])
+    save_graph(portable, tmp_path / "step.onnx")
+    model = candidates(tmp_path / "step.onnx")["fused, float"].model
+    assert [len(node.input) for node in model.graph.node if node.op_type == "Attention"] == [4, 4]
+    inputs = step_inputs(portable)
+    np.testing.assert_allclose(run(model, inputs), run(portable, inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize(("read", "left_out"), [(3, True), (4, False)])
+def test_padding_stays_where_a_text_token_is_the_result(read: int, left_out: bool, tmp_path: Path) -> None:
+    save_graph(with_text(read=read), tmp_path / "step.onnx")
+    model = candidates(tmp_path / "step.onnx")["fused, float"].model
+    assert ("NonZero" in kinds(model)) == left_out
+
+
+def test_a_mask_that_only_weakens_stays(tmp_path: Path) -> None:
+    save_graph(with_text(masked=-3.0), tmp_path / "step.onnx")
+    model = candidates(tmp_path / "step.onnx")["fused, float"].model
+    assert "NonZero" not in kinds(model)
