@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from jetvla.runtime.errors import EpisodeError, MissingDependency
 
 _REMEDY = "write it again with 'ffmpeg -i IN -c:v libx264 -crf 18 OUT.mp4', or remove its episode"
-# How far before a frame decoding starts, in turn: what containers keep as a key frame's time may be up to some frames
-# before that at which it is shown, so that the key frame they lead to can come too late.
-_BACK_S = (0.0, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -91,23 +88,35 @@ def load_av() -> ModuleType:
 
 
 class _Frames:
-    """Walks one stream forward."""
+    """Walks one stream forward, and jumps to key frames where that is shorter."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._container = stream, stream.container
+        self._jumps = True
         # Matroska reads its index of key frames at the first seek.
-        self._container.seek(0, stream=stream, backward=True, any_frame=False)
-        self._decoded = self._container.decode(stream)
-        self._last: Any = None
+        self._seek(Fraction(0))
 
     def at(self, time: Fraction, tolerance: Fraction) -> Any:
-        """The frame within ``tolerance`` of ``time``, or None."""
-        if self._key_frame_between(time):
-            for back in _BACK_S:
-                self._seek(time - Fraction(back))
-                self._last = next(self._decoded, None)
-                if self._last is not None and self._shown(self._last) <= time + tolerance:
-                    break
+        """The frame within ``tolerance`` of ``time``, or None; FFmpegError if it cannot be decoded."""
+        if self._jumps and self._key_frame_between(time):
+            frame = self._jump(time, tolerance)
+            if frame is not None:
+                return frame
+            # Damage, or pictures that refer to what is before their key frame ("open GOP"): the walk from the
+            # beginning, which is taken only once, tells these apart.
+            self._jumps = False
+            self._seek(Fraction(0))
+        return self._walk(time, tolerance)
+
+    def _jump(self, time: Fraction, tolerance: Fraction) -> Any:
+        self._seek(time)
+        try:
+            frame = self._walk(time, tolerance)
+        except load_av().FFmpegError:
+            return None
+        return None if frame is None or frame.is_corrupt else frame
+
+    def _walk(self, time: Fraction, tolerance: Fraction) -> Any:
         while self._last is None or self._shown(self._last) < time - tolerance:
             self._last = next(self._decoded, None)
             if self._last is None:
@@ -115,16 +124,14 @@ class _Frames:
         return self._last if self._shown(self._last) <= time + tolerance else None
 
     def _seek(self, time: Fraction) -> None:
-        tick = int(time / self._stream.time_base)
-        self._container.seek(max(tick, self._stream.start_time or 0), stream=self._stream, backward=True)
-        self._decoded = self._container.decode(self._stream)
+        tick = max(int(time / self._stream.time_base), self._stream.start_time or 0)
+        self._container.seek(tick, stream=self._stream, backward=True)
+        self._decoded, self._last = self._container.decode(self._stream), None
 
     def _key_frame_between(self, time: Fraction) -> bool:
         entries = self._stream.index_entries
         place = entries.search_timestamp(int(time / self._stream.time_base), backward=True)
-        if place < 0:
-            return False
-        return self._last is None or entries[place].timestamp > self._last.pts
+        return place >= 0 and (self._last is None or entries[place].timestamp > self._last.pts)
 
     def _shown(self, frame: Any) -> Fraction:
         shown: Fraction = frame.pts * self._stream.time_base

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jetvla.calibration.episodes import open_episodes
-from jetvla.calibration.episodes.decoder import frame_times
+from jetvla.calibration.episodes.decoder import _Frames, frame_times
 from jetvla.runtime.errors import EpisodeError, MissingDependency
 
 STEPS = 25
@@ -26,11 +26,14 @@ KINDS = {
 }
 
 
-def write(path: Path, footage: Any, codec: str, pixels: str, times: list[int], **options: str) -> Path:
+def write(
+    path: Path, footage: Any, codec: str, pixels: str, times: list[int], x264: str = "keyint=7", **options: str
+) -> Path:
     with av.open(str(path), "w", options=options) as container:
         stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
-        stream.codec_context.thread_count, stream.options = 1, {"g": "7"}
+        stream.codec_context.thread_count = 1
+        stream.options = {"x264-params": x264} if codec == "libx264" else {"g": "7"}
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(footage.stamped(number), format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 25)
@@ -58,6 +61,27 @@ def test_frames_at_uneven_times(tmp_path: Path, footage: Any) -> None:
     (episode,) = open_episodes(tmp_path)
     for steps in (range(12), [5, 9], [11]):
         assert [footage.read_stamp(image) for image in episode.images("image", steps)] == list(steps)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_key_frames_that_do_not_stand_alone(tmp_path: Path, footage: Any, suffix: str) -> None:
+    # Frames shown before such a key frame, but stored after it, refer to what was before it.
+    open_gop = "open-gop=1:bframes=6:b-adapt=0:keyint=10:min-keyint=10:scenecut=0"
+    path = write(tmp_path / f"a{suffix}", footage, "libx264", "yuv420p", list(range(40)), open_gop)
+    (episode,) = open_episodes(path)
+    for steps in ([18], [21, 28], [3, 19, 20, 39], range(40)):
+        assert [footage.read_stamp(image) for image in episode.images("image", steps)] == list(steps)
+
+
+def test_decoding_jumps_over_what_is_not_wanted(tmp_path: Path, footage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.mp4", footage, "libx264", "yuv420p", list(range(60)), "keyint=10:scenecut=0")
+    (episode,) = open_episodes(path)
+    jumps = []
+    monkeypatch.setattr(_Frames, "_jump", lambda *a, jump=_Frames._jump: jumps.append(a[1]) or jump(*a))
+    list(episode.images("image", range(15)))
+    in_a_row = len(jumps)
+    list(episode.images("image", [5, 6, 55, 58]))
+    assert (in_a_row, len(jumps) - in_a_row) == (2, 2)
 
 
 def test_a_folder_of_videos_with_a_sentence_per_frame(tmp_path: Path, footage: Any) -> None:
@@ -93,6 +117,24 @@ def test_a_damaged_frame_is_named(tmp_path: Path, footage: Any) -> None:
     path.write_bytes(damaged)
     with pytest.raises(EpisodeError, match=r"a\.mp4: the frame at 0\.\d+ s (cannot be decoded|is damaged|is missing)"):
         list(episode.images("image", range(STEPS)))
+
+
+def test_what_refers_to_a_damaged_frame_is_damaged(tmp_path: Path, footage: Any) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    path = footage.write_video(tmp_path / "a.mp4", [np.roll(noise, 3 * i, axis=1) for i in range(30)], key_every=10)
+    path.with_suffix(".txt").write_text("go")
+    (episode,) = open_episodes(tmp_path)
+    whole = list(episode.images("image", [5, 25]))
+    with av.open(str(path)) as container:
+        entry: Any = container.streams.video[0].index_entries[10]
+    damaged = bytearray(path.read_bytes())
+    middle = entry.pos + entry.size // 2
+    damaged[middle : middle + 40] = bytes(range(40))
+    path.write_bytes(damaged)
+    for image, expected in zip(episode.images("image", [5, 25]), whole, strict=True):
+        np.testing.assert_array_equal(image, expected)
+    with pytest.raises(EpisodeError, match=r"a\.mp4: the frame at 1\.900 s cannot be decoded"):
+        list(episode.images("image", [19]))
 
 
 def test_a_video_that_changed_since(tmp_path: Path, footage: Any) -> None:
