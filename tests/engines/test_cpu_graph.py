@@ -355,16 +355,16 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_text(spoiler: Callable[[Sketch, str], str] | None = None, masked: float = -1e4, read: int = 0) -> ModelProto:
-    """Vision tokens and given text tokens through two layers of masked attention; the result is token ``read``."""
+    """Vision tokens and given text tokens through two layers of masked attention; the result is token ``read``, or all."""
     s = Sketch()
     words = TOKENS - 4
     inverse = s.node("Sub", 1.0, "text_mask")
     padded = s.node("Concat", np.zeros((1, 4), np.float32), s.node("Mul", inverse, masked), axis=1)
     bias = s.node("Unsqueeze", padded, np.array([1, 2]))
-    x = s.node("Concat", "vision", "text", axis=1)
-    for queries in (TOKENS, 1):
+    x = s.node("Concat", "vision", "text" if text == "given" else s.linear("text", WIDTH, WIDTH), axis=1)
+    for queries in (TOKENS, 1 if read is not None else TOKENS):
         q, k, v = (s.linear(x, WIDTH, WIDTH) for _ in range(3))
-        if queries == 1:
+        if queries == 1 and read is not None:
             x, q = (s.node("Slice", t, np.array([read]), np.array([read + 1]), np.array([1])) for t in (x, q))
         mixed = s.attention(
             s.heads(q, queries),
@@ -421,11 +421,19 @@ def test_padding_stays_where_its_rows_may_matter(spoiler: str, tmp_path: Path) -
     np.testing.assert_allclose(run(model, inputs), run(portable, inputs), atol=1e-5)
 
 
-@pytest.mark.parametrize(("read", "left_out"), [(3, True), (4, False)])
-def test_padding_stays_where_a_text_token_is_the_result(read: int, left_out: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("read", "left_out"), [(3, True), (4, False), (None, False)])
+def test_padding_stays_where_a_text_token_is_the_result(read: int | None, left_out: bool, tmp_path: Path) -> None:
     save_graph(with_text(read=read), tmp_path / "step.onnx")
     model = candidates(tmp_path / "step.onnx")["fused, float"].model
     assert ("NonZero" in kinds(model)) == left_out
+
+
+def test_padding_stays_where_text_is_computed(tmp_path: Path) -> None:
+    portable = with_text(text="computed")
+    save_graph(portable, tmp_path / "step.onnx")
+    model, inputs = candidates(tmp_path / "step.onnx")["fused, float"].model, step_inputs(portable)
+    assert "NonZero" not in kinds(model)
+    np.testing.assert_allclose(run(model, inputs), run(portable, inputs), atol=1e-5)
 
 
 def test_a_mask_that_only_weakens_stays(tmp_path: Path) -> None:
