@@ -354,8 +354,13 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         next(cpu_candidates(STEP))
 
 
-def with_text(spoiler: Callable[[Sketch, str], str] | None = None, masked: float = -1e4, read: int = 0) -> ModelProto:
-    """Vision tokens and given text tokens through two layers of masked attention; the result is token ``read``, or all."""
+def with_text(
+    spoiler: Callable[[Sketch, str], str] | None = None,
+    masked: float = -1e4,
+    read: int | None = 0,
+    text: str = "given",
+) -> ModelProto:
+    """Vision and text tokens through two layers of masked attention; the result is token ``read``, or all."""
     s = Sketch()
     words = TOKENS - 4
     inverse = s.node("Sub", 1.0, "text_mask")
