@@ -34,9 +34,10 @@ def to_half(model: ModelProto) -> ModelProto:
 def rounded(model: ModelProto) -> ModelProto:
     """A copy of an FP16 graph for judging it in ONNX Runtime on a CPU, which has few FP16 kernels.
 
-    It computes the others in float32 and takes out the conversions between them, so that neither rounding nor
-    overflow would be seen. An Identity, which has an FP16 kernel, keeps them in after every result. (The runner must
-    not remove it.) An INT8 product's inputs are left alone: no device rounds them to FP16.
+    It computes everything else in float32 and takes out the conversions between, so that neither rounding nor
+    overflow would be seen. Two Identities, which have an FP16 kernel, keep them in after every result: one alone
+    would be computed in float32 too. (The runner must not remove them.) The inputs of an INT8 product are left
+    alone: no device rounds them to FP16.
     """
     from onnx import TensorProto, helper
 
@@ -46,9 +47,11 @@ def rounded(model: ModelProto) -> ModelProto:
     for node in list(copy.graph.node):
         for index, name in enumerate(node.output):
             if node.op_type != "DequantizeLinear" and types[name][0] == TensorProto.FLOAT16:
-                node.output[index] = f"{name}__exact"
-                label = names.new(block_of(node.name), "Identity")
-                copy.graph.node.append(helper.make_node("Identity", [f"{name}__exact"], [name], name=label))
+                exact, half = f"{name}__exact", f"{name}__rounded"
+                node.output[index] = exact
+                for source, result in ((exact, half), (half, name)):
+                    label = names.new(block_of(node.name), "Identity")
+                    copy.graph.node.append(helper.make_node("Identity", [source], [result], name=label))
     sort_nodes(copy.graph)
     return copy
 

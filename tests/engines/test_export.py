@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from onnx import ModelProto, numpy_helper
 
 from jetvla.engines.export import OPSET, export_graph
 from jetvla.engines.families.end_to_end import family as end_to_end
-from jetvla.engines.graph import graph_spec, write_graph
+from jetvla.engines.families.family import GraphSource
+from jetvla.engines.graph import block_of, graph_spec, write_graph
+from jetvla.engines.half import rounded, to_half
 from jetvla.engines.observations import Sample
 from jetvla.engines.parity import LanguageCache, step_inputs
 from jetvla.engines.policy import Policy
@@ -43,6 +47,42 @@ def test_layer_norm_is_one_operator_and_weights_are_constants(exported: dict[str
     assert "ReduceMean" not in kinds
     weights = {tensor.name for tensor in step.initializer}
     assert not [node.name for node in step.node if node.op_type == "Transpose" and node.input[0] in weights]
+
+
+def test_every_node_is_named_by_its_block(exported: dict[str, ModelProto]) -> None:
+    nodes = exported["step"].graph.node
+    assert [node.name.rpartition("/")[2] for node in nodes] == [f"{n.op_type}_{i}" for i, n in enumerate(nodes)]
+    kinds = Counter(node.op_type for node in nodes if block_of(node.name) == "ViT block 1 attention")
+    # Query, key and value are one product, whose parts belong to the block too.
+    assert (kinds["MatMul"], kinds["Split"], kinds["LayerNormalization"], kinds["Softmax"]) == (4, 1, 1, 1)
+    # What the exporter adds itself, here a Split of a projection, belongs to what it is of.
+    assert all(block_of(node.name) for node in nodes if node.op_type in ("Split", "MatMul", "Gemm", "Softmax"))
+    # Preparing the image and un-normalising the action are no block.
+    assert {block_of(nodes[0].name), block_of(nodes[-1].name)} == {""}
+
+
+class Masked(torch.nn.Module):
+    """Attention-like scores under a mask as many libraries write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        lowest = torch.finfo(torch.float32).min
+        scores = self.linear(x) @ x.transpose(1, 2) + (1.0 - mask)[:, None, :] * lowest
+        scores = torch.where(mask[:, None, :] > 0, scores, torch.full((), lowest))
+        return self.linear(scores.softmax(-1) @ x) * 2.0
+
+
+def test_a_mask_of_the_lowest_float_survives_fp16() -> None:
+    torch.manual_seed(0)
+    module, x, mask = Masked().eval(), torch.randn(1, 3, 4), torch.tensor([[1.0, 1.0, 0.0]])
+    model = export_graph(GraphSource("masked", module, {"x": x, "mask": mask}, ("y",)))
+    feed = {"x": x.numpy(), "mask": mask.numpy()}
+    truth = module(x, mask).detach().numpy()
+    np.testing.assert_allclose(GraphRunner.of_model(model).run(feed)["y"], truth, atol=1e-6)
+    np.testing.assert_allclose(GraphRunner.of_model(rounded(to_half(model))).run(feed)["y"], truth, atol=1e-2)
 
 
 def test_the_interface_is_the_bundle_s(exported: dict[str, ModelProto]) -> None:
@@ -84,6 +124,8 @@ def test_the_course_s_step_keeps_inputs_that_it_ignores() -> None:
     plan = course.family.export_plan(course.network, course.settings, course.actions)
     step = export_graph(plan.graphs[1])
     assert list(graph_spec(step, "step").inputs) == list(plan.graphs[1].inputs)
+    # Nobody said what the blocks are.
+    assert {block_of(node.name) for node in step.graph.node} == {""}
     feed = {name: tensor.detach().numpy() for name, tensor in plan.graphs[1].inputs.items()}
     feed["image_front"] = IMAGE[None]
     actions = GraphRunner.of_model(step).run(feed)["actions"][0]
