@@ -92,6 +92,8 @@ class Judge:
         pairs = []
         for sample in golden_samples(self._bundle):
             inputs: dict[str, Array] = dict(sample.images)
+            if sample.state is not None:
+                inputs["state"] = sample.state[None]
             if understand is not None:
                 inputs.update(understand(sample.sentence).outputs)
             pairs.append((inputs, sample.actions))

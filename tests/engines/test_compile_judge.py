@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from jetvla.engines import compile_judge
 from jetvla.engines.compile_environment import environment
 from jetvla.engines.compile_judge import Judge, choose
 from jetvla.runtime.backends import EngineOptions, load_backend
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.engine_entry import CandidateReport, Part
 from jetvla.runtime.errors import BundleError, EngineError
+from jetvla.runtime.policy.golden import GoldenSample
 
 PLACE = Path("bundle")
 
@@ -116,3 +120,21 @@ def test_the_state_of_a_jetson_is_noted(tmp_path: Path) -> None:
     assert (found["cpu_clock_khz"], found["device_clock_hz"]) == ("1190400", "612000000")
     assert (found["temperature_mc"], found["power_mode"]) == ("48500", "pmode:0002")
     assert "cpu_governor" not in found
+
+
+def test_a_policy_of_images_and_state_needs_no_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions = np.ones((2, 3), np.float32)
+    sample = GoldenSample({"image_top": np.zeros((1, 8, 8, 3), np.uint8)}, np.arange(3, dtype=np.float32), "", actions)
+    monkeypatch.setattr(compile_judge, "golden_samples", lambda bundle: iter([sample]))
+    golden = SimpleNamespace(scale=(1.0, 2.0, 4.0), tolerance={})
+    bundle: Any = SimpleNamespace(manifest=SimpleNamespace(golden=golden, text=None))
+    seen: list[Mapping[str, Any]] = []
+
+    def infer(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        seen.append(inputs)
+        return {"actions": actions[None] + np.float32(1)}
+
+    judge = Judge(bundle, load_backend("null"), None, EngineOptions())
+    step: Any = SimpleNamespace(infer=infer)
+    assert judge.golden_error(step) == 1.0
+    assert {name: array.shape for name, array in seen[0].items()} == {"image_top": (1, 8, 8, 3), "state": (1, 3)}
