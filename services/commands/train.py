@@ -1,6 +1,7 @@
 """Train a policy on recorded episodes.
 
-EPISODES is a folder of HDF5 files: observations/images uint8 [T, H, W, 3], instructions, actions float32 [T, D].
+EPISODES is a folder of HDF5 files (observations/images uint8 [T, H, W, 3], instructions, actions float32 [T, D]) or a
+LeRobot data set, v2.1 or v3.0.
 --config is a YAML file with 'policy' (what becomes the checkpoint's config.yaml), 'training', 'augment' and
 'tokenizer'. The output folder is a checkpoint that 'jetvla build' takes, complete after every --checkpoint-every
 steps; training/ in it holds the loss plot and the state from which --resume goes on exactly.
