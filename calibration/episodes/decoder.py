@@ -92,7 +92,7 @@ class _Frames:
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._container = stream, stream.container
-        self._jumps = True
+        self._jumps, self._last = True, None
         # Matroska reads its index of key frames at the first seek.
         self._seek(Fraction(0))
 
