@@ -154,7 +154,8 @@ class _TensorRtEngine(Engine):
         return {name: self._written(name) for name in self._outputs}
 
     def _enqueue(self) -> None:
-        for buffer in self._inputs.values():
+        # Outputs too: what a step does not write is then no output of the step before, on the device either.
+        for buffer in (*self._inputs.values(), *self._outputs.values()):
             buffer.upload()
         if not self._context.execute_async_v3(stream_handle=self._memory.stream):
             raise EngineError(complaint())
