@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.calibration_file import CalibrationFile
+from jetvla.engines.calibrate import file_ranges
 from jetvla.engines.export import export_graph
 from jetvla.engines.families.family import ExportPlan
-from jetvla.engines.graph import write_graph
+from jetvla.engines.graph import graph_sha256, write_graph
 from jetvla.engines.integers import Ranges
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import (
@@ -31,7 +32,7 @@ from jetvla.engines.policy import Policy
 from jetvla.engines.publication import published
 from jetvla.engines.runner import GraphRunner
 from jetvla.engines.variants import Variant, Wish, make_variants
-from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_file, digest_files
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_files
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.manifest import (
@@ -124,15 +125,6 @@ def _write_manifest(manifest: Manifest, folder: Path, key: Ed25519PrivateKey | N
     (folder / MANIFEST).write_bytes(raw)
 
 
-def file_ranges(file: CalibrationFile) -> Ranges:
-    """The ranges in a calibration file."""
-    return Ranges(
-        {name: one.limit for name, one in file.activations.items()},
-        {name: np.array(factors, np.float32) for name, factors in file.smoothing.items()},
-        file.smooth_alpha,
-    )
-
-
 class _Builder:
     def __init__(
         self,
@@ -179,7 +171,7 @@ class _Builder:
         if path is None:
             return None
         file = CalibrationFile.read(path)
-        file.check_belongs(digest_file(self._folder / f"{STEP}.onnx").sha256)
+        file.check_belongs(graph_sha256(self._folder / f"{STEP}.onnx"))
         return file_ranges(file)
 
     def _prove(self, actions: NDArray[np.float32]) -> ErrorReport:

@@ -5,10 +5,12 @@ A node is named ``<block>/<OpType>_<n>``, such as ``ViT block 7 MLP/MatMul_31``;
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.runtime.bundle import digest_file
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import Dtype, GraphSpec, TensorSpec
 
@@ -43,6 +45,13 @@ def save_graph(model: ModelProto, path: Path) -> None:
         moved = type(model)()
         moved.CopyFrom(model)
         onnx.save_model(moved, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+
+
+def graph_sha256(path: Path) -> str:
+    """Digest of a graph that :func:`save_graph` wrote, its weights beside it included."""
+    beside = path.with_name(f"{path.name}.data")
+    parts = [digest_file(file).sha256 for file in (path, beside) if file.is_file()]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def graph_spec(model: ModelProto, file: str) -> GraphSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jetvla.calibration.ranges import Method
+from jetvla.calibration.ranges import AbsoluteHistogram, Method
 from jetvla.engines.blocks import find_blocks, multiplications
 from jetvla.engines.parity import Actions, compare, graph_actions
 from jetvla.engines.precision import Judge, search
@@ -45,11 +45,13 @@ class Ranges:
         limits: by activation, the |x| that becomes 127.
         factors: what SmoothQuant divided the channels of an activation by, float32 [C]; the limits are of the result.
         alpha: strength of SmoothQuant; None without it.
+        seen: what the limits were found from; empty for the ranges of a file.
     """
 
     limits: Mapping[str, float]
     factors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     alpha: float | None = None
+    seen: Mapping[str, AbsoluteHistogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _calibrated(step: ModelProto, calibration: Feeds, recipe: Recipe, alpha: flo
     model = fold(step, factors) if factors else step
     seen = collect_ranges(model, find_sites(model), calibration)
     limits = {name: histogram.limit(recipe.method) for name, histogram in seen.items()}
-    return IntegerPlan(model, Ranges(limits, factors, alpha))
+    return IntegerPlan(model, Ranges(limits, factors, alpha, seen))
 
 
 def _known(step: ModelProto, ranges: Ranges) -> IntegerPlan:

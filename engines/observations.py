@@ -126,14 +126,14 @@ class RecordedSamples:
     """
 
     def __init__(self, episodes: Sequence[Episode], chosen: Sequence[tuple[int, int]], settings: Interface) -> None:
-        self._episodes, self.chosen, self._settings = episodes, chosen, settings
+        self.episodes, self.chosen, self._settings = episodes, chosen, settings
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def __iter__(self) -> Iterator[Sample]:
         for index, group in groupby(self.chosen, itemgetter(0)):
-            yield from self._of(self._episodes[index], [step for _, step in group])
+            yield from self._of(self.episodes[index], [step for _, step in group])
 
     def _of(self, episode: Episode, steps: Sequence[int]) -> Iterator[Sample]:
         policy = self._settings

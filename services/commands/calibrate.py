@@ -1,6 +1,7 @@
 """What a builder measures recordings with.
 
-  jetvla calibrate inspect DATA    what recordings hold, what they cover, and what is missing
+  jetvla calibrate inspect DATA                            what recordings hold, cover, and lack
+  jetvla calibrate ranges CHECKPOINT --episodes DATA -o F  every activation's range, for 'jetvla build --calibration'
   jetvla calibrate show FILE       what a calibration file holds: the ranges, and where they came from
 
 DATA is a LeRobot data set (v2.1 or v3.0), a folder of HDF5 files, a video or a folder of videos with NAME.txt beside
@@ -127,7 +128,38 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _configure_ranges(parser: argparse.ArgumentParser) -> None:
+    from jetvla.services.commands.build import add_data_options, add_declared_options
+
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="as 'jetvla build' takes it")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="calibration file to write")
+    add_data_options(parser)
+    parser.add_argument(
+        "--smooth", choices=("auto", "on", "off"), default="auto", help="SmoothQuant; auto keeps it where it helps"
+    )
+    add_declared_options(parser)
+
+
+def _ranges(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jetvla.engines.calibrate import calibrate
+    from jetvla.runtime.errors import ConfigError
+    from jetvla.services.commands.build import read_inputs
+
+    if arguments.output.exists():
+        raise ConfigError(f"{arguments.output} is already there; choose another -o, or remove it")
+    console, arguments.random_init = Console(highlight=False), None
+    policy, observations = read_inputs(arguments, console.print)
+    data = arguments.episodes.resolve().name
+    file = calibrate(policy, observations, arguments.method, arguments.smooth, data, console.print)
+    file.write(arguments.output)
+    console.print(f"calibration: {arguments.output} ({len(file.activations)} ranges of {len(file.samples)} samples)")
+    return 0
+
+
 SUBCOMMANDS: dict[str, Subcommand] = {
     "inspect": Subcommand("print what recordings hold, and draw what they cover", _configure_inspect, _inspect),
+    "ranges": Subcommand("find every activation's range, for 'jetvla build --calibration'", _configure_ranges, _ranges),
     "show": Subcommand("print what a calibration file holds", _configure_show, _show),
 }
