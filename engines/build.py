@@ -231,7 +231,13 @@ class _Builder:
         worst: dict[Precision, float] = {"fp32": largest(parity, scale)}
         worst.update({v.report.precision: v.worst for v in variants if v.report.written})
         tolerance = {p: max(_FLOOR[p], _MARGIN * error) for p, error in worst.items()}
-        return GoldenSpec(file=GOLDEN, count=len(samples), scale=tuple(scale.tolist()), tolerance=tolerance)
+        return GoldenSpec(
+            file=GOLDEN,
+            count=len(samples),
+            scale=tuple(scale.tolist()),
+            moving=tuple(self._observations.moving.tolist()),
+            tolerance=tolerance,
+        )
 
     def _describe(
         self, text: TextSpec | None, parity: ErrorReport, variants: list[Variant], golden: GoldenSpec

@@ -17,7 +17,8 @@ Precision = Literal["fp32", "fp16", "int8-fp32", "int8-fp16"]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The error of a graph that overflowed is no number of JSON's own; Python reads and writes it as NaN or Infinity.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class ResizeSpec(_Record):
@@ -68,11 +69,12 @@ class TextSpec(_Record):
 
 class GoldenSpec(_Record):
     """Golden samples, and by precision the largest allowed |action - checkpoint's action|, each dimension divided
-    by its ``scale``."""
+    by its ``scale``; ``moving`` are the dimensions that vary in the recordings."""
 
     file: str = "golden.npz"
     count: int = Field(gt=0)
     scale: tuple[float, ...]
+    moving: tuple[bool, ...]
     tolerance: dict[Precision, float]
 
 
@@ -216,10 +218,25 @@ class Manifest(_Record):
         missing = sorted(n for n in named if n not in self.files)
         if missing:
             raise ValueError(f"files: no digest of {', '.join(missing)}")
-        for field in ("mean", "std"):
-            if len(getattr(self.normalization, field)) != len(self.action):
-                raise ValueError(f"normalization.{field} must have {len(self.action)} numbers")
+        self._check_lengths()
         return self
+
+    def _check_lengths(self) -> None:
+        per_dimension = {
+            "normalization.mean": self.normalization.mean,
+            "normalization.std": self.normalization.std,
+            "golden.scale": self.golden.scale,
+            "golden.moving": self.golden.moving,
+            "parity.max": self.parity.max,
+            "parity.mean": self.parity.mean,
+        }
+        for report in self.precision:
+            name = f"precision.{report.precision}"
+            per_dimension |= {f"{name}.tolerance": report.tolerance, f"{name}.error.max": report.error.max}
+            per_dimension[f"{name}.error.mean"] = report.error.mean
+        wrong = [name for name, numbers in per_dimension.items() if len(numbers) != len(self.action)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} must have {len(self.action)} numbers, one a dimension")
 
     @property
     def step_precisions(self) -> tuple[Precision, ...]:

@@ -63,3 +63,5 @@ def test_every_module_imports_from_an_installed_wheel(tmp_path: Path) -> None:
     found: dict[str, str] = json.loads(listing.stdout.splitlines()[-1])
     assert found.keys() == modules_of_the_tree()
     assert all(Path(file).is_relative_to(place) for file in found.values())
+    inside = {str(path.relative_to(site / "jetvla")) for path in (site / "jetvla").rglob("*") if path.is_file()}
+    assert {"services/receipt/receipt.html", "services/receipt/receipt.css", "runtime/py.typed"} <= inside

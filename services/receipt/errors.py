@@ -33,11 +33,11 @@ class DimensionError:
 
 def dimension_errors(m: Manifest, report: PrecisionReport) -> tuple[DimensionError, ...]:
     errors = []
-    numbers = zip(m.action.dimensions, report.error.max, report.error.mean, report.tolerance, strict=True)
-    for dimension, largest, mean, tolerance in numbers:
+    # Where nothing varies, everything is judged.
+    moving = m.golden.moving if any(m.golden.moving) else (True,) * len(m.action)
+    numbers = zip(m.action.dimensions, report.error.max, report.error.mean, report.tolerance, moving, strict=True)
+    for dimension, largest, mean, tolerance, judged in numbers:
         share = mean / tolerance if tolerance else (math.inf if mean else 0.0)
-        # The report's share is the largest of those that count; rounding must not put one above itself.
-        judged = not share > max(1.0, report.tolerance_share * (1 + 1e-6))
         errors.append(DimensionError(dimension.name, dimension.unit, largest, mean, tolerance, share, judged))
     return tuple(errors)
 

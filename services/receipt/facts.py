@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from jetvla.runtime.bundle import MANIFEST, Bundle
-from jetvla.runtime.errors import BundleError
-from jetvla.runtime.manifest import Manifest
+from jetvla.runtime.bundle import Bundle
 from jetvla.services.receipt.construction import built_with, calibration, files, graphs
 from jetvla.services.receipt.document import Receipt
 from jetvla.services.receipt.errors import golden, parity, precision
@@ -20,7 +18,6 @@ def receipt_of(bundle: Bundle) -> Receipt:
             model.
     """
     m = bundle.manifest
-    _require_one_number_per_dimension(m)
     measured = (precision(m, report) for report in m.precision)
     return Receipt(
         name=m.name,
@@ -38,17 +35,3 @@ def receipt_of(bundle: Bundle) -> Receipt:
             built_with(m),
         ),
     )
-
-
-def _require_one_number_per_dimension(m: Manifest) -> None:
-    lists = {"golden.scale": m.golden.scale, "parity.max": m.parity.max, "parity.mean": m.parity.mean}
-    for report in m.precision:
-        where = f"precision {report.precision}"
-        lists[f"{where}: error.max"], lists[f"{where}: error.mean"] = report.error.max, report.error.mean
-        lists[f"{where}: tolerance"] = report.tolerance
-    for where, numbers in lists.items():
-        if len(numbers) != len(m.action):
-            raise BundleError(
-                f"{MANIFEST}: {where} has {len(numbers)} numbers, and the action has {len(m.action)} dimensions; "
-                "build the bundle again"
-            )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from jetvla.runtime.archive import pack, unpack
-from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle, digest_files
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle, digest_files, parse_manifest
 from jetvla.runtime.errors import BundleError, ConfigError
 from jetvla.runtime.keys import TrustedKey, create_key_pair, load_private_key, load_public_key, load_trusted, sign
 
@@ -33,7 +34,7 @@ def manifest_of(folder: Path) -> dict[str, object]:
         "resize": {"method": "opencv_area", "fit": "stretch"},
         "graphs": {"step.fp32": {"file": "step.fp32.onnx", **graph}},
         "normalization": {"mean": [0.0], "std": [1.0]},
-        "golden": {"count": 1, "scale": [1.0], "tolerance": {"fp32": 1e-3}},
+        "golden": {"count": 1, "scale": [1.0], "moving": [True], "tolerance": {"fp32": 1e-3}},
         "parity": {"samples": 1, "max": [0.0], "mean": [0.0]},
         "builder": {"jetvla": "0"},
         "files": {name: spec.model_dump() for name, spec in digest_files(folder).items()},
@@ -119,7 +120,10 @@ def test_a_key_that_is_not_trusted_is_refused(folder: Path, tmp_path: Path) -> N
         ({"horizon": 0}, "horizon"),
         ({"graphs": {}}, "step.fp32 is missing"),
         ({"files": {}}, "no digest of"),
-        ({"normalization": {"mean": [0.0, 0.0], "std": [1.0]}}, "must have 1 numbers"),
+        (
+            {"normalization": {"mean": [0.0, 0.0], "std": [1.0]}, "parity": {"samples": 1, "max": [], "mean": [0.0]}},
+            r"normalization\.mean, parity\.max must have 1 numbers",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_refused_by_field(
@@ -128,6 +132,19 @@ def test_a_wrong_manifest_is_refused_by_field(
     write_manifest(folder, manifest_of(folder) | change, key)
     with pytest.raises(BundleError, match=message):
         Bundle.open(folder, trusted)
+
+
+def test_the_error_of_a_graph_that_overflowed_is_read_back(
+    folder: Path, key: Path, trusted: tuple[TrustedKey, ...]
+) -> None:
+    report = {"precision": "fp16", "written": False, "reason": "not finite", "held_out": "held-out episodes"}
+    report |= {"error": {"samples": 1, "max": [math.inf], "mean": [math.nan]}}
+    report |= {"relative_error": math.inf, "tolerance": [0.1], "tolerance_share": math.nan}
+    write_manifest(folder, manifest_of(folder) | {"precision": [report]}, key)
+    manifest = Bundle.open(folder, trusted).manifest
+    again = parse_manifest(manifest.model_dump_json().encode(), folder / MANIFEST)
+    assert math.isnan(again.precision[0].error.mean[0])
+    assert again.precision[0].relative_error == math.inf
 
 
 def test_a_manifest_may_not_reach_outside_its_folder(folder: Path, key: Path, trusted: tuple[TrustedKey, ...]) -> None:

@@ -134,7 +134,7 @@ def test_golden_samples_fail_on_an_engine_that_computes_nothing(make_bundle: Mak
 
 
 def test_the_golden_error_is_in_units_of_each_dimensions_scale(make_bundle: MakeBundle) -> None:
-    golden = GoldenSpec(count=3, scale=(1.0, 1.0, 10.0), tolerance={"fp32": 4.5})
+    golden = GoldenSpec(count=3, scale=(1.0, 1.0, 10.0), moving=(True,) * 3, tolerance={"fp32": 4.5})
     result = run_golden(opened(make_bundle(golden=golden), backend="null", precision="fp32"))
     # Now the second dimension is the worst one.
     assert result.error == pytest.approx(1.03 * 4, rel=1e-6)
@@ -196,6 +196,6 @@ def test_golden_samples_that_do_not_fit_are_named(
 
 
 def test_a_precision_without_tolerance_cannot_be_judged(make_bundle: MakeBundle) -> None:
-    golden = GoldenSpec(count=3, scale=(1.0, 1.0, 1.0), tolerance={"fp32": 1e-5})
+    golden = GoldenSpec(count=3, scale=(1.0, 1.0, 1.0), moving=(True,) * 3, tolerance={"fp32": 1e-5})
     with pytest.raises(BundleError, match="no golden tolerance for int8-fp32"):
         run_golden(opened(make_bundle(golden=golden)))

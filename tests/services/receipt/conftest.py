@@ -53,7 +53,7 @@ def make_humanoid(m: dict[str, Any]) -> None:
     m["cameras"] = [{"name": f"observation.images.{c}", "height": 480, "width": 640} for c in ("head", "left", "right")]
     m["state"] = JOINTS
     m["normalization"] = {"mean": [0.1] * count, "std": [0.4] * count}
-    m["golden"]["scale"] = [5.236] * count
+    m["golden"] |= {"scale": [5.236] * count, "moving": [True] * count}
     m["parity"] = {"samples": 64, "max": [2e-6 + i * 1e-7 for i in range(count)], "mean": [3e-7] * count}
     ships = report("int8-fp32", [0.01 + 0.0015 * i for i in range(count)])
     m["precision"] = [ships, report("int8-fp16", [0.02 + 0.002 * i for i in range(count)])]
