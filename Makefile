@@ -3,6 +3,7 @@ PYTHON_JETPACK6 ?= python3.10
 PYTHON_JETPACK7 ?= python3.12
 PYTHON_GPU ?= python3
 BUILD := build
+BENCH := $(BUILD)/bench
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,7 +14,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack check bench size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack check bench bench-numerics size clean
 
 setup: $(STAMP)
 
@@ -60,12 +61,28 @@ $(TYPING)/jetvla:
 	ln -sfn ../.. $@
 
 # The base-size reference with random weights: speed does not depend on them.
-$(BUILD)/bench/base: $(STAMP)
+$(BENCH)/base: $(STAMP)
 	mkdir -p $(@D)
 	$(BIN)/jetvla build --random-init base --precision int8 --force --overwrite -o $@
 
-bench: $(BUILD)/bench/base
-	$(BIN)/python -m jetvla.engines.bench $< --json $(BUILD)/bench/bench.json
+# A trained policy, because fidelity does.
+$(BENCH)/table-robot: $(STAMP)
+	mkdir -p $(@D)
+	$(BIN)/jetvla simulate --record $(BENCH)/episodes --episodes 200
+	$(BIN)/jetvla build engines/zoo/table-robot --episodes $(BENCH)/episodes --overwrite -o $@
+
+# Speed of the reference size beside the course's way, and fidelity of a trained policy beside the default quantizer's.
+bench: $(BENCH)/base $(BENCH)/table-robot
+	$(BIN)/jetvla compile $(BENCH)/base --unsigned --engines $(BENCH)/engines --threads $$(nproc)
+	$(BIN)/jetvla compile $(BENCH)/table-robot --unsigned --engines $(BENCH)/engines
+	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/speed.json speed $(BENCH)/base --engines $(BENCH)/engines
+	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/fidelity.json \
+	    fidelity $(BENCH)/table-robot $(BENCH)/episodes --engines $(BENCH)/engines
+
+# INT8 of the reference size with outlier channels, with and without SmoothQuant, and the builder's memory.
+bench-numerics: setup
+	mkdir -p $(BENCH)
+	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/numerics.json numerics
 
 size:
 	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done
