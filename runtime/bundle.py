@@ -17,6 +17,8 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 ARCHIVE_SUFFIX = ".jetvla"
 _CHUNK = 1 << 20
+# Mistakes that one message names.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors())
-        raise BundleError(f"{path}: {problems}; build the bundle again") from error
+        problems = [f"{'.'.join(map(str, e['loc'])) or 'manifest'}: {e['msg']}" for e in error.errors()]
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise BundleError(f"{path}: {'; '.join(problems[:_SHOWN])}{more}; build the bundle again") from error
 
 
 def digest_file(path: Path) -> FileSpec:
