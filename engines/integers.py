@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jetvla.calibration.ranges import AbsoluteHistogram, Method
 from jetvla.engines.blocks import find_blocks, multiplications
 from jetvla.engines.parity import Actions, compare, graph_actions
-from jetvla.engines.precision import Judge, search
+from jetvla.engines.precision import SEARCH_LIMIT, BlockSearch, Judge
 from jetvla.engines.quantize import Quantized, collect_ranges, find_sites, quantize
 from jetvla.engines.runner import GraphRunner
 from jetvla.engines.smooth import ALPHA, collect_maxima, find_foldable, fold, smoothing_factors
@@ -92,26 +92,40 @@ class IntegerPlan:
         return quantize(self.step, self.ranges.limits, self.keep_float)
 
 
-def plan_integers(
-    step: ModelProto, calibration: Feeds, judge: Judge, recipe: Recipe, say: Callable[[str], None]
-) -> IntegerPlan:
-    """Decide how ``step`` is quantized, by the calibration samples alone.
+class Planner:
+    """Decides how ``step`` is quantized, by the calibration samples alone.
 
     Raises:
         ConfigError: the recipe's ranges are of another graph, or not of the SmoothQuant that it asks for.
     """
-    bench = _Bench(step, calibration, judge)
-    plan, score = _best([_calibrated(step, calibration, recipe, alpha) for alpha in _alphas(step, recipe)], bench, say)
-    found = find_blocks(plan.step)
-    every = [BlockReport(name=b.name, precision="int8", alone=None, together=score, share=b.share) for b in found]
-    if not recipe.by_block:
-        return replace(plan, blocks=tuple(every))
-    placed = search(found, lambda keep_float: bench.score(replace(plan, keep_float=keep_float)), say)
-    if len(placed.keep_float) < len(found):
-        return replace(plan, keep_float=placed.keep_float, blocks=placed.reports)
-    # Nothing fits. What is judged, and then reported as too much, is all of it.
-    alone = [report.alone for report in placed.reports]
-    return replace(plan, blocks=tuple(r.model_copy(update={"alone": a}) for r, a in zip(every, alone, strict=True)))
+
+    def __init__(
+        self, step: ModelProto, calibration: Feeds, judge: Judge, recipe: Recipe, say: Callable[[str], None]
+    ) -> None:
+        bench = _Bench(step, calibration, judge)
+        candidates = [_calibrated(step, calibration, recipe, alpha) for alpha in _alphas(step, recipe)]
+        plan, score = _best(candidates, bench, say)
+        blocks = find_blocks(plan.step)
+        every = [BlockReport(name=b.name, precision="int8", alone=None, together=score, share=b.share) for b in blocks]
+        self.everything = replace(plan, blocks=tuple(every))
+        self._search = BlockSearch(blocks, lambda keep_float: bench.score(replace(plan, keep_float=keep_float)), say)
+
+    def by_block(self, limit: float) -> IntegerPlan:
+        """As many multiplications in INT8 as ``limit`` of the tolerance allows. Where it allows none it is all of
+        them, to be judged and reported as too much."""
+        placed, plan = self._search.place(limit), self.everything
+        if len(placed.keep_float) < len(placed.reports):
+            return replace(plan, keep_float=placed.keep_float, blocks=placed.reports)
+        pairs = zip(plan.blocks, placed.reports, strict=True)
+        return replace(plan, blocks=tuple(block.model_copy(update={"alone": found.alone}) for block, found in pairs))
+
+
+def plan_integers(
+    step: ModelProto, calibration: Feeds, judge: Judge, recipe: Recipe, say: Callable[[str], None]
+) -> IntegerPlan:
+    """What a :class:`Planner` decides at first."""
+    planner = Planner(step, calibration, judge, recipe, say)
+    return planner.by_block(SEARCH_LIMIT) if recipe.by_block else planner.everything
 
 
 def _best(plans: list[IntegerPlan], bench: _Bench, say: Callable[[str], None]) -> tuple[IntegerPlan, float]:

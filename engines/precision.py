@@ -60,57 +60,55 @@ class Placement:
     evaluations: int
 
 
-def search(blocks: Sequence[Block], score: Score, say: Callable[[str], None], limit: float = SEARCH_LIMIT) -> Placement:
-    """The blocks to compute in INT8.
+class BlockSearch:
+    """Finds the blocks to compute in INT8.
 
     Every block is measured alone. Then the blocks with the largest error per multiplication are left in float, just
-    as many as bring the rest, measured together, within ``limit``; and of these again, largest first, every one
-    that still fits is taken back. With N blocks at most 2 N + log2 N + 2 graphs are measured, the same ones for the
-    same scores.
+    as many as bring the rest, measured together, within a limit; and of these again, largest first, every one that
+    still fits is taken back. With N blocks at most 2 N + log2 N + 2 graphs are measured, the same ones for the same
+    scores; another limit costs at most N + log2 N more, since no graph is measured twice.
 
     Args:
         blocks: of the graph, in its order.
         score: tolerance-relative action error of the graph with the given blocks kept in float.
         say: is told how far it is.
-        limit: largest score.
     """
-    return _Search(blocks, score, say, limit).run()
 
-
-class _Search:
-    def __init__(self, blocks: Sequence[Block], score: Score, say: Callable[[str], None], limit: float) -> None:
-        self._blocks, self._measure, self._say, self._limit = blocks, score, say, limit
+    def __init__(self, blocks: Sequence[Block], score: Score, say: Callable[[str], None]) -> None:
+        self._blocks, self._measure, self._say = blocks, score, say
         self._all = frozenset(block.name for block in blocks)
         self._size = {block.name: block.multiplications for block in blocks}
         self._known: dict[frozenset[str], float] = {frozenset(): 0.0}
+        self._alone: dict[str, float] = {}
 
-    def run(self) -> Placement:
-        self._score(self._all)
-        alone = {}
-        for number, block in enumerate(self._blocks, 1):
-            alone[block.name] = self._score(frozenset([block.name]))
-            self._say(
-                f"block {number} of {len(self._blocks)} alone: {block.name}, {alone[block.name]:.3f} of tolerance"
-            )
-        chosen = self._all if self._score(self._all) <= self._limit else self._within(alone)
+    def place(self, limit: float = SEARCH_LIMIT) -> Placement:
+        """The blocks whose score together is at most ``limit``."""
+        alone = self._measure_alone()
+        chosen = self._all if self._score(self._all) <= limit else self._within(limit)
         together = dict.fromkeys(chosen, self._score(chosen))
         for name in sorted(self._all - chosen, key=lambda name: (-self._size[name], name)):
             # What is too much alone is not measured again with others.
-            if alone[name] <= self._limit:
+            if alone[name] <= limit:
                 together[name] = self._score(chosen | {name})
-                chosen = chosen | {name} if together[name] <= self._limit else chosen
+                chosen = chosen | {name} if together[name] <= limit else chosen
         share = sum(self._size[name] for name in chosen) / sum(self._size.values())
         self._say(f"{len(chosen)} of {len(self._all)} blocks in INT8, {share:.0%} of their multiplications")
         reports = tuple(_report(block, block.name in chosen, alone, together) for block in self._blocks)
         return Placement(self._all - chosen, reports, self._score(chosen), len(self._known) - 1)
 
-    def _within(self, alone: dict[str, float]) -> frozenset[str]:
+    def _measure_alone(self) -> dict[str, float]:
+        for number, block in enumerate(self._blocks[len(self._alone) :], 1):
+            score = self._alone[block.name] = self._score(frozenset([block.name]))
+            self._say(f"block {number} of {len(self._blocks)} alone: {block.name}, {score:.3f} of tolerance")
+        return self._alone
+
+    def _within(self, limit: float) -> frozenset[str]:
         """All blocks but the fewest of those with the largest error per multiplication that must stay in float."""
-        worst = sorted(self._all, key=lambda name: (-alone[name] / self._size[name], name))
+        worst = sorted(self._all, key=lambda name: (-self._alone[name] / self._size[name], name))
         too_few, enough = 0, len(worst)
         while enough - too_few > 1:
             middle = (too_few + enough) // 2
-            if self._score(self._all.difference(worst[:middle])) <= self._limit:
+            if self._score(self._all.difference(worst[:middle])) <= limit:
                 enough = middle
             else:
                 too_few = middle

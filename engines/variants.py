@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from jetvla.calibration.ranges import Method
 from jetvla.engines.half import rounded, to_half
-from jetvla.engines.integers import Feeds, IntegerPlan, Ranges, Recipe, Smooth, plan_integers
+from jetvla.engines.integers import Feeds, IntegerPlan, Planner, Ranges, Recipe, Smooth
 from jetvla.engines.observations import Observations
 from jetvla.engines.parity import Actions, compare, graph_actions
-from jetvla.engines.precision import Judge
+from jetvla.engines.precision import SEARCH_LIMIT, Judge
 from jetvla.engines.quantize import Quantized
 from jetvla.engines.runner import GraphRunner
 from jetvla.runtime.action_spec import ActionSpec
@@ -42,6 +42,8 @@ _TRIED: dict[tuple[Request, Target], tuple[Precision, ...]] = {
     ("auto", "jetson"): ("fp16", "int8-fp16"),
     ("auto", "both"): ("fp16", "int8-fp32", "int8-fp16"),
 }
+# Shares of the tolerance that the search is held to, one after the other.
+_LIMITS = (SEARCH_LIMIT, SEARCH_LIMIT / 2, SEARCH_LIMIT / 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +125,12 @@ def make_variants(
     """
     tried = wish.precisions()
     trial = _Trial(step, action, observations, held_out, truth, wish)
-    plan = None
-    if any(p.startswith("int8") for p in tried):
-        plan = plan_integers(step, calibration, trial.judge, wish.recipe(ranges), say)
-    integers = None if plan is None else (plan, plan.quantized())
-    variants = [trial.variant(precision, None if precision == "fp16" else integers) for precision in tried]
+    variants = [trial.variant("fp16", None)] if "fp16" in tried else []
+    integer = [precision for precision in tried if precision.startswith("int8")]
+    if integer:
+        recipe = wish.recipe(ranges)
+        planner = Planner(step, calibration, trial.judge, recipe, say)
+        variants += _by_block(planner, trial, integer) if recipe.by_block else trial.all_of(planner.everything, integer)
     failed = [v for v in variants if not v.report.written and v.report.precision.startswith(wish.request)]
     if failed:
         reasons = "; ".join(f"{v.report.precision}: {v.report.reason}" for v in failed)
@@ -135,6 +138,24 @@ def make_variants(
             f"{reasons}; use --precision auto to ship float instead, raise --tolerance, or insist with --force"
         )
     return variants
+
+
+def _by_block(planner: Planner, trial: _Trial, precisions: Sequence[Precision]) -> list[Variant]:
+    """Variants by a search, which is asked for less if the held-out samples find them over tolerance.
+
+    These samples never choose a block, and see so few plans that the best of them is no accident.
+    """
+    made: list[Variant] = []
+    seen: set[frozenset[str]] = set()
+    for limit in _LIMITS:
+        plan = planner.by_block(limit)
+        # A plan that keeps nothing in float after one that did is of no use: nothing fits any more.
+        if plan.keep_float not in seen and (plan.keep_float or not made):
+            seen.add(plan.keep_float)
+            made = trial.all_of(plan, precisions)
+            if all(variant.report.written or variant.model is None for variant in made):
+                break
+    return made
 
 
 class _Trial:
@@ -152,6 +173,11 @@ class _Trial:
         self._step, self._action, self._observations = step, action, observations
         self._held_out, self._truth, self._wish = held_out, truth, wish
         self.judge = Judge(wish.tolerance, observations.moving)
+
+    def all_of(self, plan: IntegerPlan, precisions: Sequence[Precision]) -> list[Variant]:
+        """The INT8 graphs of ``plan``."""
+        integers = plan, plan.quantized()
+        return [self.variant(precision, integers) for precision in precisions]
 
     def variant(self, precision: Precision, integers: tuple[IntegerPlan, Quantized] | None) -> Variant:
         """The graph in ``precision``; ``integers`` are for the INT8 ones."""

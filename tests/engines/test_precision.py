@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from jetvla.engines.blocks import Block
-from jetvla.engines.precision import Judge, Placement, search
+from jetvla.engines.precision import BlockSearch, Judge, Placement
 from jetvla.runtime.manifest import ErrorReport
 
 
@@ -28,7 +29,7 @@ class Machine:
 
 
 def find(sizes: Mapping[str, int], machine: Machine, limit: float = 1.0) -> Placement:
-    return search(blocks_of(sizes), machine, lambda line: None, limit)
+    return BlockSearch(blocks_of(sizes), machine, lambda line: None).place(limit)
 
 
 def quadrature(errors: list[float]) -> float:
@@ -101,6 +102,17 @@ def test_independent_errors_are_packed_as_well_as_by_trying_everything(seed: int
     assert placed.evaluations == len(machine.seen) <= 2 * len(sizes) + math.log2(len(sizes)) + 2
 
 
+def test_a_smaller_limit_measures_only_what_is_new() -> None:
+    sizes = {f"b{n}": 10 + n for n in range(8)}
+    machine = Machine({name: 0.1 * (1 + n % 4) for n, name in enumerate(sizes)})
+    search = BlockSearch(blocks_of(sizes), machine, lambda line: None)
+    wide, narrow = search.place(1.0), search.place(0.5)
+    assert wide.keep_float < narrow.keep_float
+    assert narrow.score <= 0.5
+    assert len(machine.seen) == len(set(machine.seen)) == narrow.evaluations
+    assert narrow == dataclasses.replace(find(sizes, Machine(machine.errors), 0.5), evaluations=narrow.evaluations)
+
+
 def test_nothing_fits() -> None:
     placed = find({"a": 1, "b": 1}, Machine({"a": 2.0, "b": math.inf}))
     assert placed.keep_float == {"a", "b"}
@@ -118,7 +130,7 @@ def test_the_same_scores_give_the_same_search() -> None:
 
 def test_it_says_how_far_it_is() -> None:
     said: list[str] = []
-    search(blocks_of({"eye": 3, "hand": 1}), Machine({"eye": 0.1, "hand": 0.2}), said.append)
+    BlockSearch(blocks_of({"eye": 3, "hand": 1}), Machine({"eye": 0.1, "hand": 0.2}), said.append).place()
     assert said == [
         "block 1 of 2 alone: eye, 0.100 of tolerance",
         "block 2 of 2 alone: hand, 0.200 of tolerance",

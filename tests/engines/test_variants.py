@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
+from jetvla.engines import integers
 from jetvla.engines.graph import block_of
 from jetvla.engines.integers import Ranges
 from jetvla.engines.observations import Observations, random_observations
@@ -99,6 +100,24 @@ def test_the_search_leaves_the_sensitive_block_in_float(case: Case, sensitive: M
     assert found.model is not None
     quantized = {block_of(n.name) for n in found.model.graph.node if n.op_type == "QuantizeLinear"}
     assert quantized == {block.name for block in integer}
+
+
+def test_less_is_asked_for_when_the_held_out_samples_are_harder(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a policy that was trained on the calibration episodes are."""
+    (everything,) = case.make(wish("int8", 1.0, smooth="off"))
+    tolerance = everything.report.relative_error / 1.3
+    real = integers._Bench.score
+    monkeypatch.setattr(integers._Bench, "score", lambda bench, plan: 0.45 * real(bench, plan))
+    (found,) = case.make(wish("auto", tolerance, smooth="off"))
+    assert found.report.written
+    precisions = [block.precision for block in found.report.blocks]
+    assert 0 < precisions.count("float") < len(precisions)
+    assert 0.2 < found.report.tolerance_share <= 1
+    # Where even a quarter of the tolerance is too much, what came nearest is reported.
+    monkeypatch.setattr(integers._Bench, "score", lambda bench, plan: 1e-3 * real(bench, plan))
+    (missed,) = case.make(wish("auto", tolerance, smooth="off"))
+    assert not missed.report.written
+    assert missed.report.tolerance_share == pytest.approx(1.3)
 
 
 def test_int8_puts_every_block_into_it_without_a_search(case: Case) -> None:
