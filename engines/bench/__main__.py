@@ -93,7 +93,7 @@ def _selection(arguments: argparse.Namespace, console: Console) -> tuple[Any, bo
 
     bundle = Bundle.open(arguments.bundle, None)
     rows = selection(bundle, open_episodes(arguments.data))
-    title = f"{bundle.manifest.name}: action error of all blocks in INT8, of range, by choice of calibration samples"
+    title = f"{bundle.manifest.name}: INT8 action error, of range, by choice of calibration samples"
     table = _table(title, "choice", "seed", "farthest step", "mean", "worst dimension")
     for r in rows:
         table.add_row(f"{r.count} {r.how}", str(r.seed), f"{r.coverage:.2f}", f"{r.mean:.3%}", f"{r.worst:.3%}")

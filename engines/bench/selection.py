@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -11,6 +11,7 @@ import onnx
 from jetvla.calibration.episodes import Episode
 from jetvla.calibration.select import Selection
 from jetvla.engines.bench.fidelity import BundleFeeds
+from jetvla.engines.compile_cpu import kept_float
 from jetvla.engines.integers import Recipe, plan_integers
 from jetvla.engines.observations import Choice, recorded_observations
 from jetvla.engines.parity import compare, graph_actions
@@ -41,10 +42,10 @@ class Chosen:
 
 
 def selection(bundle: Bundle, episodes: Sequence[Episode]) -> list[Chosen]:
-    """Quantize every block of the bundle's FP32 step graph with ranges of each choice; a seed also holds out other
-    episodes, so only rows of one seed compare."""
+    """Quantize the bundle's FP32 step graph with ranges of each choice; the blocks that the bundle keeps in float stay
+    so. A seed also holds out other episodes, so only rows of one seed compare."""
     step = onnx.load(bundle.file(bundle.manifest.graphs["step.fp32"].file))
-    runner = GraphRunner.of_model(step)
+    runner, keep_float = GraphRunner.of_model(step), frozenset(kept_float(bundle.manifest))
     rows = []
     for seed in SEEDS:
         for how, count in CHOICES:
@@ -53,7 +54,9 @@ def selection(bundle: Bundle, episodes: Sequence[Episode]) -> list[Chosen]:
             feeds = BundleFeeds(bundle, seen.calibration)
             plan = plan_integers(step, feeds, judge, Recipe(smooth="off", by_block=False), lambda _: None)
             held_out = list(BundleFeeds(bundle, seen.held_out))
-            actions = graph_actions(GraphRunner.of_model(plan.quantized().model), held_out)
+            actions = graph_actions(
+                GraphRunner.of_model(replace(plan, keep_float=keep_float).quantized().model), held_out
+            )
             shares = judge.shares(compare(actions, graph_actions(runner, held_out)))
             covered = float("nan") if seen.coverage is None else seen.coverage
             rows.append(Chosen(how, count, seed, covered, float(shares.max()), float(shares[seen.moving].mean())))
