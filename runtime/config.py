@@ -6,36 +6,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.limits import Limits, RateLimit
+from jetvla.runtime.robot_config import FeedbackConfig, NoFeedback, OutputConfig, Section, StateConfig, TwistOutput
 from jetvla.runtime.yaml_source import YamlSource
 
 _FOREVER_S = 1e9
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
-        """Paths are relative to the configuration file, not to the process's folder."""
-        base = (info.context or {}).get("folder")
-        return base / value if isinstance(value, Path) and base is not None else value
-
-
-class VideoCamera(_Section):
+class VideoCamera(Section):
     """A video file, played at its own speed."""
 
     kind: Literal["video"]
@@ -43,7 +24,7 @@ class VideoCamera(_Section):
     loop: bool = False
 
 
-class FramesCamera(_Section):
+class FramesCamera(Section):
     """A folder of images, in the order of their names."""
 
     kind: Literal["frames"]
@@ -52,7 +33,7 @@ class FramesCamera(_Section):
     loop: bool = False
 
 
-class V4l2Camera(_Section):
+class V4l2Camera(Section):
     """A V4L2 device through OpenCV. ``stamp: driver`` takes the kernel's capture time."""
 
     kind: Literal["v4l2"]
@@ -62,7 +43,7 @@ class V4l2Camera(_Section):
     stamp: Literal["driver", "arrival"] = "driver"
 
 
-class RosCamera(_Section):
+class RosCamera(Section):
     """A ROS 2 topic of sensor_msgs/Image, or of CompressedImage when ``compressed``.
 
     ``stamp: arrival`` is for publishers whose header stamps are zero or of simulated time.
@@ -77,7 +58,7 @@ class RosCamera(_Section):
 CameraConfig = Annotated[VideoCamera | FramesCamera | V4l2Camera | RosCamera, Field(discriminator="kind")]
 
 
-class InstructionConfig(_Section):
+class InstructionConfig(Section):
     """Where instructions come from. ``text`` is one that is there from the start; ``ttl_s`` null never expires."""
 
     topic: str = "/voice_command"
@@ -87,7 +68,7 @@ class InstructionConfig(_Section):
     stop_words: tuple[str, ...] = ("stop", "halt")
 
 
-class PolicyConfig(_Section):
+class PolicyConfig(Section):
     """The policy process. Precision ``auto`` takes what ``jetvla compile`` chose, else INT8 where there is one; threads
     ``auto`` leaves a core free. ``engines`` is the folder of what was compiled."""
 
@@ -96,34 +77,6 @@ class PolicyConfig(_Section):
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     rate_hz: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = "auto"
     engines: Path = Path("/var/cache/jetvla/engines")
-
-
-class TwistOutput(_Section):
-    """geometry_msgs/Twist. ``linear`` and ``angular`` name the action dimensions of x, y, z; null sends 0."""
-
-    kind: Literal["twist"]
-    topic: str = "/cmd_vel"
-    frame: str = "base_link"
-    linear: tuple[str | None, str | None, str | None] = ("x", "y", "z")
-    angular: tuple[str | None, str | None, str | None] = ("roll", "pitch", "yaw")
-
-
-class GripperOutput(_Section):
-    """std_msgs/Float64 from one absolute gripper dimension."""
-
-    kind: Literal["gripper"]
-    topic: str = "/gripper_command"
-    dimension: str = "gripper"
-
-
-class LogOutput(_Section):
-    """JSON lines, one a command: for trials without a robot."""
-
-    kind: Literal["log"]
-    path: Path
-
-
-OutputConfig = Annotated[TwistOutput | GripperOutput | LogOutput, Field(discriminator="kind")]
 
 
 def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
@@ -142,10 +95,10 @@ def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
 _DEFAULTS = Limits()
 # The time to live of an instruction has its own key, instruction.ttl_s.
 _LIMIT_FIELDS_ELSEWHERE = ("instruction_ttl_s",)
-_RateOverrides = create_model("RateOverrides", __base__=_Section, **_override_fields(_DEFAULTS.linear))
+_RateOverrides = create_model("RateOverrides", __base__=Section, **_override_fields(_DEFAULTS.linear))
 _LimitFields = create_model(
     "LimitFields",
-    __base__=_Section,
+    __base__=Section,
     **{n: f for n, f in _override_fields(_DEFAULTS).items() if n not in _LIMIT_FIELDS_ELSEWHERE},
 )
 
@@ -166,23 +119,38 @@ class LimitOverrides(_LimitFields):
         return self.model_dump(exclude_none=True)
 
 
-class GuardConfig(_Section):
-    """The guard process."""
+class GuardConfig(Section):
+    """The guard process.
+
+    ``estop`` and ``deadman`` are topics of std_msgs/Bool. A deadman that is not ``none`` must be held to arm, and
+    repeated at 10 Hz or more; ``~/deadman`` is one of the guard's own names.
+    """
 
     rate_hz: float = Field(default=100.0, ge=10, le=1000)
     limits: LimitOverrides = LimitOverrides()
     estop: str = "~/estop"
+    deadman: str = Field(default="none", min_length=1)
+    feedback: FeedbackConfig = NoFeedback()
     outputs: tuple[OutputConfig, ...] = (TwistOutput(kind="twist"),)
 
+    @model_validator(mode="after")
+    def _one_output_a_topic(self) -> GuardConfig:
+        topics = [output.topic for output in self.outputs if output.kind != "log"]
+        if twice := sorted({t for t in topics if topics.count(t) > 1}):
+            raise ValueError(f"two outputs publish {', '.join(twice)}; give each its own topic")
+        return self
 
-class RosConfig(_Section):
-    """``domain_id`` None leaves it to the environment."""
+
+class RosConfig(Section):
+    """``domain_id`` None leaves it to the environment. Without ``autostart`` the guard's node waits, unconfigured, for
+    a lifecycle manager."""
 
     domain_id: int | None = Field(default=None, ge=0, le=232)
     namespace: str = Field(default="", pattern=r"^(/?[A-Za-z_][A-Za-z0-9_]*)*$")
+    autostart: bool = True
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file.
 
     Attributes:
@@ -190,12 +158,14 @@ class Config(_Section):
         trusted: folder of the public keys whose bundles may run.
         run_dir: folder of the policy-guard socket and of ``status.json``.
         cameras: by the names that the bundle gives its cameras.
+        state: joint states, for a policy that takes them.
     """
 
     bundle: Path
     trusted: Path = Path("/etc/jetvla/trusted.d")
     run_dir: Path = Path("/run/jetvla")
     cameras: dict[str, CameraConfig] = Field(min_length=1)
+    state: StateConfig | None = None
     instruction: InstructionConfig = InstructionConfig()
     policy: PolicyConfig = PolicyConfig()
     guard: GuardConfig = GuardConfig()
@@ -217,8 +187,14 @@ class Config(_Section):
 
     @property
     def uses_ros(self) -> bool:
-        """Whether any camera or output is on ROS 2."""
-        return any(c.kind == "ros" for c in self.cameras.values()) or any(o.kind != "log" for o in self.guard.outputs)
+        """Whether anything is on ROS 2: a camera, the state, an output, the deadman, or feedback."""
+        return (
+            any(camera.kind == "ros" for camera in self.cameras.values())
+            or any(output.kind != "log" for output in self.guard.outputs)
+            or self.state is not None
+            or self.guard.deadman != "none"
+            or self.guard.feedback.kind != "none"
+        )
 
 
 def load_config(path: Path) -> Config:

@@ -9,7 +9,7 @@ from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.contracts import Command
 
 if TYPE_CHECKING:
-    from jetvla.runtime.config import OutputConfig
+    from jetvla.runtime.robot_config import OutputConfig
     from jetvla.runtime.ros.session import RosSession
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from std_msgs.msg import Float64
 
 from jetvla.runtime.action_spec import ActionSpec
-from jetvla.runtime.config import GripperOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.robot_config import GripperOutput
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.sinks.publisher import CommandPublisher
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from jetvla.runtime.action_spec import ActionSpec
-from jetvla.runtime.config import LogOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.robot_config import LogOutput
 
 
 class LogSink:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from geometry_msgs.msg import Twist
 
 from jetvla.runtime.action_spec import ActionSpec
-from jetvla.runtime.config import TwistOutput
 from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.robot_config import TwistOutput
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.sinks.publisher import CommandPublisher
 
