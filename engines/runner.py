@@ -65,5 +65,5 @@ class GraphRunner:
         outputs = dict(zip(self.outputs, results, strict=True))
         bad = [name for name, array in outputs.items() if not np.isfinite(array).all()]
         if bad:
-            raise EngineError(f"not finite: {', '.join(bad)}; the weights overflow, do not run this policy")
+            raise EngineError(f"not finite: {', '.join(bad)}; numbers overflow on the way, so that nothing may run this graph")
         return outputs
