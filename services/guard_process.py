@@ -87,7 +87,7 @@ class GuardProcess:
         spec = self._bundle.manifest.action
         sinks = []
         for output in self._config.guard.outputs:
-            sinks.append(open_sink(output, spec, self._session))
+            sinks.append(open_sink(output, spec, self._session, 1 / self._config.guard.rate_hz))
             resources.callback(sinks[-1].close)
         sent = {name for sink in sinks for name in sink.dimensions}
         if unsent := [name for name in spec.names if name not in sent]:

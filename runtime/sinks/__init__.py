@@ -34,16 +34,23 @@ class CommandSink(Protocol):
 
 _MODULES = {
     "twist": "jetvla.runtime.sinks.twist",
+    "twist_stamped": "jetvla.runtime.sinks.twist_stamped",
+    "joint_trajectory": "jetvla.runtime.sinks.joint_trajectory",
     "gripper": "jetvla.runtime.sinks.gripper",
     "log": "jetvla.runtime.sinks.log",
 }
 
 
-def open_sink(config: OutputConfig, spec: ActionSpec, session: RosSession | None) -> CommandSink:
+def open_sink(config: OutputConfig, spec: ActionSpec, session: RosSession | None, period_s: float) -> CommandSink:
     """Open the sink of ``config.kind``.
+
+    Args:
+        spec: what the commands mean.
+        session: the process's ROS 2 node; None only where no output needs it.
+        period_s: time between two commands.
 
     Raises:
         ConfigError: if the action has not the dimensions that the sink sends.
     """
     module = importlib.import_module(_MODULES[config.kind])
-    return cast(CommandSink, module.open_sink(config, spec, session))
+    return cast(CommandSink, module.open_sink(config, spec, session, period_s))

@@ -1,4 +1,4 @@
-"""std_msgs/Float64 for one gripper: the action dimension that a Twist cannot carry."""
+"""std_msgs/Float64 for one gripper: the action dimension that a Twist cannot carry. A fault holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _index(config: GripperOutput, spec: ActionSpec) -> int:
     return spec.index(config.dimension)
 
 
-def open_sink(config: GripperOutput, spec: ActionSpec, session: RosSession | None) -> GripperSink:
+def open_sink(config: GripperOutput, spec: ActionSpec, session: RosSession | None, period_s: float) -> GripperSink:
     """See :func:`jetvla.runtime.sinks.open_sink`."""
     assert session is not None  # Config.uses_ros opens one for every output on ROS 2
     return GripperSink(config, spec, session)

@@ -35,6 +35,6 @@ class LogSink:
         self._file.close()
 
 
-def open_sink(config: LogOutput, spec: ActionSpec, session: object) -> LogSink:
+def open_sink(config: LogOutput, spec: ActionSpec, session: object, period_s: float) -> LogSink:
     """See :func:`jetvla.runtime.sinks.open_sink`."""
     return LogSink(config, spec)

@@ -33,7 +33,10 @@ def peer_problems(node: Node, topic: str, message_type: str) -> tuple[str, ...]:
         other = sorted({r.topic_type for r in readers})
         found = f"only as {', '.join(other)}" if other else "nor as anything else"
         problems.append(f"nobody subscribes to {topic} as {message_type}, {found}; start the robot's driver")
-    others = [w for w in node.get_publishers_info_by_topic(topic) if not _is_of(node, w)]
+    writers = node.get_publishers_info_by_topic(topic)
+    # One of this node is the sink's own; a second comes from another process of the same name.
+    mine = [w for w in writers if _is_of(node, w)]
+    others = [w for w in writers if not _is_of(node, w)] + mine[1:]
     if others:
         names = ", ".join(sorted({f"{w.node_namespace.rstrip('/')}/{w.node_name}" for w in others}))
         problems.append(f"{names} also publishes {topic}; stop it, or put a multiplexer downstream")

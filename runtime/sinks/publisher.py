@@ -24,6 +24,10 @@ class CommandPublisher:
     def send(self, message: Any) -> None:
         self._publisher.publish(message)
 
+    def now(self) -> Any:
+        """The node's ROS time, for a header's stamp."""
+        return self._node.get_clock().now().to_msg()
+
     def stay_alive(self) -> None:
         self._publisher.assert_liveliness()
 
