@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +13,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.limits import Limits, RateLimit
 from jetvla.runtime.robot_config import FeedbackConfig, NoFeedback, OutputConfig, Section, StateConfig, TwistOutput
+from jetvla.runtime.telemetry.config import TelemetryConfig
 from jetvla.runtime.yaml_source import YamlSource
 
 _FOREVER_S = 1e9
@@ -156,7 +159,7 @@ class Config(Section):
     Attributes:
         bundle: folder of the bundle to run.
         trusted: folder of the public keys whose bundles may run.
-        run_dir: folder of the policy-guard socket and of ``status.json``.
+        run_dir: folder of the policy-guard socket, of the recorder's socket and of ``status.json``.
         cameras: by the names that the bundle gives its cameras.
         state: joint states, for a policy that takes them.
     """
@@ -170,14 +173,25 @@ class Config(Section):
     policy: PolicyConfig = PolicyConfig()
     guard: GuardConfig = GuardConfig()
     ros: RosConfig = RosConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @property
     def socket(self) -> Path:
         return self.run_dir / "policy.sock"
 
     @property
+    def tap(self) -> Path:
+        """Socket from which ``jetvla record`` reads."""
+        return self.run_dir / "tap.sock"
+
+    @property
     def status(self) -> Path:
         return self.run_dir / "status.json"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that is configured, defaults included, as 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
     @property
     def limits(self) -> Limits:
