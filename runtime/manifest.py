@@ -14,6 +14,7 @@ ResizeMethod = Literal["pillow_bilinear", "pillow_bicubic", "opencv_linear", "op
 Fit = Literal["stretch", "pad", "crop"]
 Dtype = Literal["uint8", "int64", "float32", "float16", "bool"]
 Precision = Literal["fp32", "fp16", "int8-fp32", "int8-fp16"]
+Execution = Literal["latest", "temporal_ensemble", "blend"]
 
 
 class _Record(BaseModel):
@@ -177,7 +178,10 @@ class Manifest(_Record):
         horizon: H, actions per chunk.
         dt_s: time between the actions of a chunk, seconds.
         replan_s: intended time between chunks, seconds.
-        execution: how overlapping chunks are merged.
+        execution: how overlapping chunks are merged: the ``latest`` alone, a ``temporal_ensemble`` (weighted mean) of
+            all, or a ``blend``, which fades from the one in use to the new one.
+        ensemble_coefficient: m of the ensemble's weights exp(-m i), where i = 0 is the oldest chunk (Zhao et al. 2023,
+            ACT); above 0 the older weigh more, below 0 the newer.
         graphs: by name: ``language.fp32``, ``step.fp32``, ``step.int8-fp32``, ...
         parity: FP32 graphs against the checkpoint in PyTorch.
         precision: what became of each other precision.
@@ -194,7 +198,8 @@ class Manifest(_Record):
     horizon: int = Field(ge=1, le=1000)
     dt_s: float = Field(gt=0, le=10)
     replan_s: float = Field(gt=0, le=10)
-    execution: Literal["latest"] = "latest"
+    execution: Execution = "latest"
+    ensemble_coefficient: float = Field(default=0.01, ge=-10, le=10)
     resize: ResizeSpec
     text: TextSpec | None = None
     graphs: dict[str, GraphSpec]

@@ -46,7 +46,7 @@ class GuardProcess:
         manifest = bundle.manifest
         self._clock = clock or MonotonicClock()
         self._config, self._bundle = config, bundle
-        timing = ChunkTiming(manifest.horizon, manifest.dt_s, manifest.replan_s)
+        timing = ChunkTiming.of(manifest)
         self.guard = Guard(manifest.action, timing, config.limits, config.guard.rate_hz, bundle.digest, self._clock)
         self.report = GuardReport(self._clock, bundle.digest)
         self._inbox = InstructionInbox(config.instruction, self._clock)

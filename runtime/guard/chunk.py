@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,31 @@ from jetvla.runtime.guard.axes import Vector, absolute_mask
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.rotation import rotation_vector
 
+if TYPE_CHECKING:
+    from jetvla.runtime.manifest import Execution, Manifest
+
 DT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkTiming:
-    """From the manifest: actions per chunk, seconds between them, seconds between chunks."""
+    """From the manifest: actions per chunk, seconds between them, seconds between chunks, and how chunks are merged."""
 
     horizon: int
     dt_s: float
     replan_s: float
+    execution: Execution = "latest"
+    ensemble_coefficient: float = 0.01
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> ChunkTiming:
+        """What ``manifest`` says of its chunks."""
+        m = manifest
+        return cls(m.horizon, m.dt_s, m.replan_s, m.execution, m.ensemble_coefficient)
+
+    def fade_s(self, limits: Limits) -> float:
+        """Seconds of a cross-fade between two chunks."""
+        return min(self.replan_s, limits.blend_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +59,18 @@ class Plan:
         """Index of the row that is meant for ``now_ns``; the last one when the chunk has run out."""
         return max(0, min((now_ns - self.t0_ns) // self.dt_ns, len(self.rows) - 1))
 
+    def held_s(self, now_ns: int) -> float:
+        """Seconds since the last row began, which is held from then on; 0 before it."""
+        return max(0, now_ns - self.t0_ns - (len(self.rows) - 1) * self.dt_ns) / NS_PER_S
+
 
 class Planner:
-    """Validates chunks against the spec and selects actions from them."""
+    """Validates chunks against the spec and selects actions from them.
+
+    Attributes:
+        age_limit_ns: a plan is followed for this long after the frame that it answers.
+        late_ns: a chunk older than this when it comes would not last until the next.
+    """
 
     def __init__(self, spec: ActionSpec, timing: ChunkTiming, limits: Limits) -> None:
         self._spec = spec
@@ -80,6 +105,10 @@ class Planner:
             rows[:, index] = rotation_vector(rows[:, index])
         rows[:, self._delta] /= chunk.dt_ns / NS_PER_S
         return Plan(rows, chunk.t0_ns, chunk.dt_ns, chunk.seq)
+
+    def stale(self, plan: Plan, now_ns: int) -> bool:
+        """Whether ``plan`` is too old to be followed."""
+        return now_ns - plan.t0_ns > self.age_limit_ns
 
     def action(self, plan: Plan, now_ns: int) -> Vector:
         """float64 [D] of ``now_ns``: rates are held, positions interpolated, the last row held at the end."""

@@ -71,7 +71,7 @@ class Guard:
         if self._watch.connected:
             now_ns = self._clock.now_ns()
             self._watch.chunk(now_ns)
-            self._reactions.report(self._source.take(chunk, now_ns))
+            self._reactions.report(self._source.take(chunk, now_ns, following=self.state is State.ARMED))
 
     def on_health(self, health: Health) -> None:
         """A health report has come."""

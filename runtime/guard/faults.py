@@ -49,6 +49,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault("violation", Reaction.LATCH, "the checker refused a shaped command: an error in the shaper"),
         Fault("excess", Reaction.LATCH, "the policy keeps asking for more than its velocity or range"),
+        Fault("seam", Reaction.LATCH, "a new chunk does not continue the one in use"),
         Fault("broken_clock", Reaction.LATCH, "time does not pass between ticks"),
         Fault("stall", Reaction.STOP, "a tick came too late, or time went back"),
         Fault("link_lost", Reaction.STOP, "the policy's socket is closed"),

@@ -1,4 +1,4 @@
-"""Which action the policy asks for now: the newest good chunk that obeys the instruction in force."""
+"""Which action the policy asks for now: that of the good chunks that obey the instruction in force."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Instruction
 from jetvla.runtime.guard.axes import Vector
 from jetvla.runtime.guard.chunk import ChunkTiming, Plan, Planner
+from jetvla.runtime.guard.execution import open_execution
 from jetvla.runtime.guard.faults import Finding
 from jetvla.runtime.guard.limits import Limits
+from jetvla.runtime.guard.seam import Seam
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """What is asked for: float64 [D], or None for rest. ``reason`` is one word.
 
-    ``serial`` names the row of the chunk: a row that is held for many ticks is one request.
+    ``serial`` names the chunk and its row: a row that is held for many ticks is one request.
     """
 
     values: Vector | None
     reason: str
-    serial: tuple[int, int] = (-1, -1)
+    serial: tuple[int, ...] = ()
 
 
 class RequestSource:
@@ -31,37 +33,43 @@ class RequestSource:
 
     def __init__(self, spec: ActionSpec, timing: ChunkTiming, limits: Limits) -> None:
         self._planner = Planner(spec, timing, limits)
+        self._execution = open_execution(spec, timing, limits, self._planner)
+        self._seam = Seam(spec, timing, limits)
         self._limits = limits
         self._ttl_ns = seconds_to_ns(limits.instruction_ttl_s)
         self._future_ns = seconds_to_ns(limits.future_s)
         self._instruction: Instruction | None = None
         self._expired = False
-        self._plan: Plan | None = None
         self._bad = self._late = 0
         self._newest_ns = 0
         self._excess: deque[bool] = deque(maxlen=limits.excess_window)
-        self._counted = (-1, -1)
+        self._counted: tuple[int, ...] = ()
 
     def instruction(self, instruction: Instruction | None) -> None:
-        """A repeated sentence renews its time to live; another one discards the chunk in use."""
+        """A repeated sentence renews its time to live; another one discards the chunks in use."""
         old = self._instruction
         if old is None or instruction is None or old.id != instruction.id:
-            self._plan = None
+            self._execution.clear()
         self._instruction, self._expired = instruction, False
 
     def clear(self) -> None:
-        """Forget the chunk in use: the next request is rest."""
-        self._plan = None
+        """Forget the chunks in use: the next request is rest."""
+        self._execution.clear()
 
     def forget(self) -> None:
-        """Forget all that was counted against the policy, and the chunk in use."""
-        self._plan = None
+        """Forget all that was counted against the policy, and the chunks in use."""
+        self._execution.clear()
         self._bad = self._late = self._newest_ns = 0
         self._excess.clear()
-        self._counted = (-1, -1)
+        self._counted = ()
 
-    def take(self, chunk: ActionChunk, now_ns: int) -> list[Finding]:
-        """Use ``chunk`` from now on, unless something is wrong with it."""
+    def take(self, chunk: ActionChunk, now_ns: int, following: bool = True) -> list[Finding]:
+        """Use ``chunk`` from now on, unless something is wrong with it.
+
+        Args:
+            following: the robot follows the requests. One that does not makes plans start anew where it is, so
+                that a seam is no fault.
+        """
         if problem := self._planner.problem(chunk) or self._time_problem(chunk, now_ns):
             return self._rejected(chunk, problem)
         self._bad = 0
@@ -69,9 +77,24 @@ class RequestSource:
         if self._instruction is None or chunk.instruction_id != self._instruction.id or self._expired:
             return []
         found = self._lateness(chunk, now_ns)
-        if now_ns - chunk.t0_ns <= self._planner.age_limit_ns:
-            self._plan = self._planner.plan(chunk)
+        plan = self._planner.plan(chunk)
+        if not self._planner.stale(plan, now_ns):
+            found += self._join(plan, now_ns, "seam" if following else "")
+            self._execution.add(plan, now_ns)
         return found
+
+    def _join(self, plan: Plan, now_ns: int, fault: str) -> list[Finding]:
+        """Judge the seam. A plan that does not continue the one in use is not merged with it."""
+        old = self._execution.newest
+        if old is None or self._planner.stale(old, now_ns):
+            self._execution.clear()
+            return []
+        asked, wanted = self._execution.values(now_ns), self._planner.action(plan, now_ns)
+        jump = self._seam.problem(asked, wanted, old.held_s(now_ns))
+        if not jump:
+            return []
+        self._execution.clear()
+        return [Finding(fault, f"chunk {plan.seq} does not continue the one in use: {jump}")]
 
     def _time_problem(self, chunk: ActionChunk, now_ns: int) -> str:
         if chunk.t0_ns > now_ns + self._future_ns:
@@ -105,18 +128,18 @@ class RequestSource:
             return Request(None, "idle"), []
         if (age_ns := now_ns - self._instruction.t_ns) > self._ttl_ns:
             return Request(None, "expired"), self._expire(age_ns)
-        if self._plan is None:
+        newest = self._execution.newest
+        if newest is None:
             return Request(None, "waiting"), []
-        if (age_ns := now_ns - self._plan.t0_ns) > self._planner.age_limit_ns:
-            self._plan = None
+        if self._planner.stale(newest, now_ns):
+            self._execution.clear()
             limit = self._planner.age_limit_ns / NS_PER_S
-            reason = f"action is {age_ns / NS_PER_S:.3f} s old; the limit is {limit:.3f} s"
+            reason = f"action is {(now_ns - newest.t0_ns) / NS_PER_S:.3f} s old; the limit is {limit:.3f} s"
             return Request(None, "stale"), [Finding("stale_chunk", reason)]
-        plan = self._plan
-        return Request(self._planner.action(plan, now_ns), "policy", (plan.seq, plan.row(now_ns))), []
+        return Request(self._execution.values(now_ns), "policy", self._execution.serial(now_ns)), []
 
     def _expire(self, age_ns: int) -> list[Finding]:
-        self._plan = None
+        self._execution.clear()
         if self._expired:
             return []
         self._expired = True

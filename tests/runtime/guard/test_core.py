@@ -388,7 +388,7 @@ def latch_by_estop(rig: GuardRig) -> None:
 def latch_by_excess(rig: GuardRig) -> None:
     for _ in range(10):
         rig.health()
-        rig.chunk([1.0, 0, 0, 0, 0, 0])
+        rig.chunk([0.3, 0, 0, 0, 0, 0])
         rig.step()
 
 
