@@ -13,7 +13,7 @@ import torch
 
 from jetvla.engines.bench.profile import TimeShare, time_share
 from jetvla.engines.bench.turns import ACCEPTED, Way, error, measure
-from jetvla.engines.bench.ways import compiled_variant, course, default_quantizer, ours
+from jetvla.engines.bench.ways import compiled_variant, course, default_quantizer, ours, padded_course
 from jetvla.engines.observations import random_observations
 from jetvla.engines.parity import LanguageCache, StepInputs
 from jetvla.engines.runner import GraphRunner
@@ -68,7 +68,7 @@ def speed(bundle: Bundle, engines: Path, threads: int) -> Speed:
             (f"ours, compiled for this CPU: {compiled.name}", compiled),
         ]
         del language
-        ways = [course(policy, SENTENCE)]
+        ways = [course(policy, SENTENCE), padded_course(policy, SENTENCE)]
         ways += [ours(bundle, variant, name, threads, SENTENCE) for name, variant in variants]
         rows = compared(ways)
         share = time_share(compiled.step.path, next(iter(feeds)), threads)

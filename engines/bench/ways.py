@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.engines.bench.turns import Actions, Way
+from jetvla.engines.families.settings import TextSettings
 from jetvla.engines.policy import Policy
 from jetvla.runtime.backends import EngineOptions, load_backend
 from jetvla.runtime.bundle import Bundle
@@ -24,13 +26,27 @@ Feeds = Iterable[Mapping[str, NDArray[Any]]]
 
 
 def course(policy: Policy, sentence: str) -> Way:
-    """PyTorch FP32 eager; tokens, text and image are all computed again for every frame."""
+    """PyTorch FP32 eager; tokens, text and image are all computed again for every frame. At batch 1 its tokenizer pads
+    nothing."""
+    tokens = int(policy.encode([sentence])[1].sum())
+    text = TextSettings(max_tokens=tokens)
+    bare = dataclasses.replace(policy, settings=policy.settings.model_copy(update={"text": text}))
+    return _eager(bare, sentence, f"the course: PyTorch eager, everything every frame, {tokens} tokens")
+
+
+def padded_course(policy: Policy, sentence: str) -> Way:
+    """As :func:`course`, at the fixed length that an exported graph has."""
+    assert policy.settings.text is not None
+    return _eager(policy, sentence, f"the same, text padded to {policy.settings.text.max_tokens} tokens as in ours")
+
+
+def _eager(policy: Policy, sentence: str, name: str) -> Way:
     camera, spec = policy.settings.cameras[0], policy.settings.resize
 
     def act(image: NDArray[np.uint8]) -> Actions:
         return policy.act({camera.name: resize(image, camera.height, camera.width, spec)}, None, sentence)
 
-    return Way("the course: PyTorch eager, everything every frame", act)
+    return Way(name, act)
 
 
 def ours(bundle: Bundle, variant: Variant, name: str, threads: int, sentence: str) -> Way:
