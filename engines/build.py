@@ -38,6 +38,7 @@ from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.manifest import (
     CalibrationSpec,
     ErrorReport,
+    Execution,
     GoldenSpec,
     GraphSpec,
     Manifest,
@@ -69,6 +70,7 @@ class BuildOptions:
         key: file of the private key, or None for an unsigned bundle.
         overwrite: replace an output that is there.
         calibration: ranges to take instead of collecting them.
+        execution: how overlapping chunks are merged, if not as the checkpoint says.
     """
 
     wish: Wish
@@ -76,6 +78,7 @@ class BuildOptions:
     key: Path | None = None
     overwrite: bool = False
     calibration: Path | None = None
+    execution: Execution | None = None
 
 
 def build(
@@ -264,6 +267,8 @@ class _Builder:
             horizon=settings.horizon,
             dt_s=settings.dt_s,
             replan_s=settings.replan_s,
+            execution=self._options.execution or settings.execution,
+            ensemble_coefficient=settings.ensemble_coefficient,
             resize=settings.resize,
             text=text,
             graphs=self._graphs,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.errors import ConfigError
-from jetvla.runtime.manifest import CameraSpec, ResizeSpec
+from jetvla.runtime.manifest import CameraSpec, Execution, ResizeSpec
 
 RGB = tuple[float, float, float]
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,6 +43,7 @@ class PolicySettings(Settings):
         horizon: actions per chunk.
         dt_s: time between the actions of a chunk, seconds.
         replan_s: intended time between chunks, seconds.
+        execution, ensemble_coefficient: of :class:`jetvla.runtime.manifest.Manifest`.
         cameras: in the order of the network's inputs.
         state: names of the state's numbers, in order.
         resize: how training made the network's input from the camera's image.
@@ -55,6 +56,8 @@ class PolicySettings(Settings):
     horizon: int = Field(default=1, ge=1, le=1000)
     dt_s: float = Field(gt=0, le=10)
     replan_s: float = Field(gt=0, le=10)
+    execution: Execution = "latest"
+    ensemble_coefficient: float = Field(default=0.01, ge=-10, le=10)
     cameras: tuple[CameraSpec, ...] = Field(min_length=1)
     state: tuple[str, ...] = ()
     resize: ResizeSpec

@@ -50,8 +50,11 @@ class Blend:
         old = self._planner.action(self._old, now_ns) + self._offset
         return np.asarray(old + x * x * (3.0 - 2.0 * x) * (new - old))
 
-    def serial(self, now_ns: int) -> tuple[int, ...]:
-        """A row counts twice when a fade ends in it: it is fully asked for only then."""
+    def serial(self, now_ns: int) -> tuple[int, int]:
+        """A row to which the request still fades counts apart, under its complement: what it asks for is yet to come."""
         assert self.newest is not None
-        fading = self._old is not None and now_ns < self._end_ns
-        return self.newest.seq, self.newest.row(now_ns), int(fading)
+        row = self.newest.row(now_ns)
+        return self.newest.seq, ~row if self._fading(now_ns) else row
+
+    def _fading(self, now_ns: int) -> bool:
+        return self._old is not None and now_ns < self._end_ns

@@ -35,7 +35,8 @@ class Ensemble:
         self._absolute = absolute.astype(np.float64)
         self._rows = np.zeros((size, timing.horizon, len(absolute)))
         self._t0_ns, self._dt_ns, self._length = (np.ones(size, np.int64) for _ in range(3))
-        self.clear()
+        self.newest: Plan | None = None
+        self._next = 0
 
     def add(self, plan: Plan, now_ns: int) -> None:
         slot = self._next % len(self._rows)
@@ -45,7 +46,7 @@ class Ensemble:
         self.newest = plan
 
     def clear(self) -> None:
-        self.newest: Plan | None = None
+        self.newest = None
         self._next = 0
 
     def values(self, now_ns: int) -> Vector:
@@ -60,7 +61,7 @@ class Ensemble:
         actions = begin + (time - row)[:, None] * self._absolute * (end - begin)
         return np.asarray(self._weights(len(slots)) @ actions)
 
-    def serial(self, now_ns: int) -> tuple[int, ...]:
+    def serial(self, now_ns: int) -> tuple[int, int]:
         assert self.newest is not None
         return self.newest.seq, self.newest.row(now_ns)
 

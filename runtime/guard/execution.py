@@ -30,7 +30,7 @@ class Execution(Protocol):
     def values(self, now_ns: int) -> Vector:
         """What is asked for at ``now_ns``, float64 [D]: finite if all plans are."""
 
-    def serial(self, now_ns: int) -> tuple[int, ...]:
+    def serial(self, now_ns: int) -> tuple[int, int]:
         """Another one for each request that counts by itself: a row that is held for many ticks is one."""
 
 
@@ -51,7 +51,7 @@ class Latest:
         assert self.newest is not None
         return self._planner.action(self.newest, now_ns)
 
-    def serial(self, now_ns: int) -> tuple[int, ...]:
+    def serial(self, now_ns: int) -> tuple[int, int]:
         assert self.newest is not None
         return self.newest.seq, self.newest.row(now_ns)
 

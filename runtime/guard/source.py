@@ -25,7 +25,7 @@ class Request:
 
     values: Vector | None
     reason: str
-    serial: tuple[int, ...] = ()
+    serial: tuple[int, int] = (-1, -1)
 
 
 class RequestSource:
@@ -43,7 +43,7 @@ class RequestSource:
         self._bad = self._late = 0
         self._newest_ns = 0
         self._excess: deque[bool] = deque(maxlen=limits.excess_window)
-        self._counted: tuple[int, ...] = ()
+        self._counted = (-1, -1)
 
     def instruction(self, instruction: Instruction | None) -> None:
         """A repeated sentence renews its time to live; another one discards the chunks in use."""
@@ -61,7 +61,7 @@ class RequestSource:
         self._execution.clear()
         self._bad = self._late = self._newest_ns = 0
         self._excess.clear()
-        self._counted = ()
+        self._counted = (-1, -1)
 
     def take(self, chunk: ActionChunk, now_ns: int, following: bool = True) -> list[Finding]:
         """Use ``chunk`` from now on, unless something is wrong with it.

@@ -29,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="ranges that 'jetvla calibrate ranges' wrote")
     parser.add_argument("--key", type=Path, metavar="FILE", help="private key that signs (default: unsigned)")
     parser.add_argument("--version", type=int, default=1, metavar="N", help="the bundle's own version (default: 1)")
+    parser.add_argument(
+        "--execution",
+        choices=("latest", "temporal_ensemble", "blend"),
+        help="how the guard merges chunks that overlap in time (default: as the checkpoint says, else latest)",
+    )
     precision = parser.add_argument_group("precision")
     precision.add_argument(
         "--precision",
@@ -115,7 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.method,
         arguments.smooth,
     )
-    options = BuildOptions(wish, arguments.version, arguments.key, arguments.overwrite, arguments.calibration)
+    a = arguments
+    options = BuildOptions(wish, a.version, a.key, a.overwrite, a.calibration, a.execution)
     with console.status("building"):
         manifest = build(policy, observations, options, arguments.output, console.print)
     size = sum(file.size for file in manifest.files.values()) / 1e6

@@ -24,7 +24,7 @@ from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import ConfigError, EngineError, EpisodeError
 from jetvla.runtime.keys import load_trusted
-from jetvla.runtime.manifest import Manifest
+from jetvla.runtime.manifest import Execution, Manifest
 from jetvla.runtime.tokenizer import Tokenizer
 
 
@@ -183,12 +183,17 @@ def test_graphs_that_differ_from_pytorch_are_not_shipped() -> None:
 
 
 def quick_build(
-    policy: Policy, exported: dict[str, ModelProto], output: Path, monkeypatch: pytest.MonkeyPatch, say: object = None
+    policy: Policy,
+    exported: dict[str, ModelProto],
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    say: object = None,
+    execution: Execution | None = None,
 ) -> Manifest:
     """A build that does not export again."""
     monkeypatch.setattr(build_module, "export_graph", lambda source, block=None: exported[source.name])
     speak = say if callable(say) else (lambda line: None)
-    options = BuildOptions(Wish("fp32", "cpu", np.ones(7)))
+    options = BuildOptions(Wish("fp32", "cpu", np.ones(7)), execution=execution)
     return build(policy, random_observations(policy.settings), options, output, speak)
 
 
@@ -234,6 +239,21 @@ def test_a_packed_bundle_is_the_same_bytes_every_time(
     (tmp_path / "opened").mkdir()
     unpack(tmp_path / "one.jetvla", tmp_path / "opened")
     assert Bundle.open(tmp_path / "opened", None).manifest.precision == ()
+
+
+@pytest.mark.parametrize("stated", [None, "blend"])
+def test_the_command_line_may_say_how_chunks_are_merged(
+    policy: Policy,
+    exported: dict[str, ModelProto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stated: Execution | None,
+) -> None:
+    own = {"execution": "temporal_ensemble", "ensemble_coefficient": 0.2}
+    changed = dataclasses.replace(policy, settings=policy.settings.model_copy(update=own))
+    manifest = quick_build(changed, exported, tmp_path / "bundle", monkeypatch, execution=stated)
+    assert (manifest.execution, manifest.ensemble_coefficient) == (stated or "temporal_ensemble", 0.2)
+    assert Bundle.open(tmp_path / "bundle", None).manifest == manifest
 
 
 def test_an_instruction_that_would_be_cut_is_refused(

@@ -58,6 +58,7 @@ def read_lerobot(
         "horizon": config.chunk_size,
         "dt_s": 1 / rate_hz,
         "replan_s": config.n_action_steps / rate_hz,
+        **_execution(config),
         "action": action,
         "state": state or (),
         "resize": resize,
@@ -66,6 +67,13 @@ def read_lerobot(
     }
     actions = ActionNormalization.model_validate(after.inverse(ACTION, "ACTION", config.action_size).centred())
     return validated(ActSettings, raw, str(folder / CONFIG)), FAMILY.canonical(tensors), actions
+
+
+def _execution(config: LerobotConfig) -> dict[str, Any]:
+    """LeRobot's weights are ACT's, as the guard's: exp(-m i) with i = 0 for the oldest chunk."""
+    if config.temporal_ensemble_coeff is None:
+        return {}
+    return {"execution": "temporal_ensemble", "ensemble_coefficient": config.temporal_ensemble_coeff}
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -54,10 +54,10 @@ class LerobotConfig(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> LerobotConfig:
-        if self.temporal_ensemble_coeff is not None:
+        if self.temporal_ensemble_coeff is not None and self.n_action_steps != 1:
             raise ValueError(
-                f"temporal_ensemble_coeff is {self.temporal_ensemble_coeff}: overlapping chunks would be averaged, and "
-                "jetvla executes the latest; set it to null, and n_action_steps to how many steps of a chunk shall run"
+                f"temporal_ensemble_coeff is {self.temporal_ensemble_coeff} and n_action_steps {self.n_action_steps}: "
+                "overlapping chunks are averaged only if each step makes one; set n_action_steps to 1, as LeRobot does"
             )
         if self.n_action_steps > self.chunk_size:
             raise ValueError(f"n_action_steps {self.n_action_steps} is above chunk_size {self.chunk_size}")

@@ -163,6 +163,21 @@ def test_a_saved_policy_is_the_same_policy(
     np.testing.assert_array_equal(again.act({"front": image}, state, ""), policy.act({"front": image}, state, ""))
 
 
+@pytest.mark.parametrize(("coefficient", "execution"), [(None, ("latest", 0.01)), (0.05, ("temporal_ensemble", 0.05))])
+def test_a_temporal_ensemble_stays_one(
+    tmp_path: Path,
+    save_act: SaveAct,
+    act_config: Config,
+    stated: Config,
+    coefficient: float | None,
+    execution: tuple[str, float],
+) -> None:
+    config = changed(act_config, temporal_ensemble_coeff=coefficient, n_action_steps=1)
+    settings, _, _ = read_lerobot(save_act(tmp_path, config), **stated)
+    assert (settings.execution, settings.ensemble_coefficient) == execution
+    assert settings.replan_s == settings.dt_s
+
+
 def test_cameras_are_called_as_in_the_recordings(
     tmp_path: Path, save_act: SaveAct, act_config: Config, act_statistics: dict[str, Tensor], stated: Config
 ) -> None:
@@ -234,7 +249,7 @@ IMAGE = {"type": "VISUAL", "shape": [3, 64, 64]}
         ({"feedforward_activation": "glu"}, "feedforward_activation: Input should be 'relu' or 'gelu'"),
         ({"n_heads": 3}, "heads 3 does not divide hidden 16"),
         ({"n_action_steps": 6}, "n_action_steps 6 is above chunk_size 5"),
-        ({"temporal_ensemble_coeff": 0.01}, "temporal_ensemble_coeff is 0.01: .*set it to null, and n_action_steps"),
+        ({"temporal_ensemble_coeff": 0.01}, "temporal_ensemble_coeff is 0.01 and n_action_steps 2: .*to 1, as LeRobot"),
         ({"normalization_mapping": {"STATE": "ROBUST"}}, "normalization_mapping.STATE: Input should be 'IDENTITY'"),
         ({"new_option": 1, "other": 2}, "does not know new_option, other, and so cannot tell whether the result"),
         ({"input_features": {"observation.state": VECTOR}}, "input_features: there is no image"),
