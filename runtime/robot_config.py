@@ -93,11 +93,15 @@ class JointFeedback(Section):
 
 
 class PoseFeedback(Section):
-    """geometry_msgs/PoseStamped of what the policy moves, in ``frame``; a message in another frame is not taken."""
+    """geometry_msgs/PoseStamped of what the policy moves, in ``frame``; a message in another frame is not taken.
+
+    ``axes`` names the action dimensions of x, y, z; those that are absolute positions are measured by it.
+    """
 
     kind: Literal["pose"]
     topic: str = "/pose"
     frame: str = "base_link"
+    axes: tuple[str | None, str | None, str | None] = ("x", "y", "z")
     stamp: Stamp = "header"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, Literal
 
 from jetvla.runtime.clock import NS_PER_S, Clock
 from jetvla.runtime.errors import CameraError
@@ -14,7 +15,7 @@ MAX_AGE_NS = NS_PER_S
 _STEP_NS = 20_000_000
 # Stamps before 2001 come from a simulated clock that counts from zero.
 _YEAR_2001_NS = 978_307_200 * NS_PER_S
-_REMEDY = "set 'stamp: arrival' for this camera if that is how its publisher works"
+_REMEDY = "set 'stamp: arrival' for this topic if that is how its publisher works"
 
 
 class StampError(CameraError):
@@ -61,3 +62,17 @@ class StampConverter:
             self._before = self._offset
         self._offset = offset
         return now_ns
+
+
+class HeaderTime:
+    """When a message's content was measured: its header's stamp, or for ``arrival`` now."""
+
+    def __init__(self, mode: Literal["header", "arrival"], clock: Clock, stamps: StampConverter | None = None) -> None:
+        self._mode, self._clock = mode, clock
+        self._stamps = stamps or StampConverter(clock)
+
+    def of(self, header: Any) -> int:
+        """Monotonic nanoseconds of a std_msgs/Header; StampError if it has no usable stamp."""
+        if self._mode == "arrival":
+            return self._clock.now_ns()
+        return self._stamps.to_monotonic(header.stamp.sec * NS_PER_S + header.stamp.nanosec)

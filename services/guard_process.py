@@ -20,8 +20,11 @@ from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Mess
 from jetvla.runtime.link.server import GuardLink, LinkLost
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox, Spinner
-from jetvla.runtime.sinks import CommandSink, open_sink
 from jetvla.runtime.telemetry.status import write_status
+from jetvla.services.guard_diagnosis import diagnose
+from jetvla.services.guard_feedback import open_feedback
+from jetvla.services.guard_lifecycle import Lifecycle
+from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _STATUS_EVERY_S = 0.5
 _PEERS_EVERY_S = 0.5
+_DIAGNOSTICS_EVERY_S = 1.0
 # The account of the policy's unit; it may connect beside the guard's own.
 POLICY_USER = "jetvla-policy"
 
@@ -39,21 +43,36 @@ class GuardProcess:
     Args:
         config: the whole configuration.
         bundle: the verified bundle; its manifest says what the actions mean.
-        scheduling: how the process is scheduled, for the status.
+
+    Raises:
+        ConfigError: if the configured feedback is none of this bundle's actions.
     """
 
-    def __init__(self, config: Config, bundle: Bundle, scheduling: str = "plain", clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, bundle: Bundle, clock: Clock | None = None) -> None:
         manifest = bundle.manifest
         self._clock = clock or MonotonicClock()
         self._config, self._bundle = config, bundle
         timing = ChunkTiming.of(manifest)
-        self.guard = Guard(manifest.action, timing, config.limits, config.guard.rate_hz, bundle.digest, self._clock)
+        self._feedback = open_feedback(config, manifest.action, self._clock)
+        self.guard = Guard(
+            manifest.action,
+            timing,
+            config.limits,
+            config.guard.rate_hz,
+            bundle.digest,
+            self._clock,
+            needs_deadman=config.guard.deadman != "none",
+            needs_feedback=self._feedback is not None and self._feedback.needed,
+        )
         self.report = GuardReport(self._clock, bundle.digest)
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._instruction = self._inbox.current()
         self.guard.on_instruction(self._instruction)
         self._mailbox = Mailbox()
-        self._due_ns = {"status": 0, "peers": 0}
+        self._due_ns = {"status": 0, "peers": 0, "diagnostics": 0}
+        self._health: Health | None = None
+        self._outputs = Outputs()
+        self.lifecycle = Lifecycle(self.guard, self._open_outputs, self._outputs.close)
         self._resources = ExitStack()
         self._session: RosSession | None = None
         self._node: GuardNode | None = None
@@ -61,9 +80,12 @@ class GuardProcess:
     def __enter__(self) -> GuardProcess:
         """Open ROS 2, the sinks and last the link: a policy can connect once all else is ready."""
         with ExitStack() as resources:
+            resources.enter_context(self.report.auditing(self._config.telemetry.audit, self._config.digest))
             if self._config.uses_ros:
                 self._open_ros(resources)
-            self._sinks = self._open_sinks(resources)
+            else:
+                resources.callback(self._outputs.close)
+                self.lifecycle.start()
             self._link = GuardLink(self._config.socket, _policy_users())
             resources.callback(self._link.close)
             self._resources = resources.pop_all()
@@ -76,23 +98,31 @@ class GuardProcess:
 
     def _open_ros(self, resources: ExitStack) -> None:
         from jetvla.runtime.ros.guard_node import GUARD_NODE, GuardNode, Operator
+        from jetvla.runtime.ros.managed_node import Transitions
 
-        self._session = RosSession(GUARD_NODE, self._config.ros.namespace, self._config.ros.domain_id)
+        ros, guard, lifecycle = self._config.ros, self.guard, self.lifecycle
+        self._session = RosSession(GUARD_NODE, ros.namespace, ros.domain_id, managed=True)
         resources.callback(self._session.close)
-        operator = Operator(self.instruct, self.guard.on_estop, self.arm, self._disarm, self.guard.reset)
-        self._node = GuardNode(self._session, self._config, operator, self._mailbox)
+        resources.callback(self._outputs.close)
+        receive = None if self._feedback is None else self._feedback.receive
+        operator = Operator(self.instruct, guard.on_estop, guard.on_deadman, self.arm, self._disarm, guard.reset)
+        transitions = Transitions(
+            lifecycle.configure, lifecycle.activate, lifecycle.deactivate, lifecycle.cleanup, lifecycle.shutdown
+        )
+        self._node = GuardNode(
+            self._session, self._config, operator, transitions, self._mailbox, self._bundle.digest, receive
+        )
+        if ros.autostart:
+            # First by itself, for a transition of ROS 2 would swallow the error.
+            lifecycle.start()
+            self._node.start()
         resources.callback(Spinner(self._session).close)
 
-    def _open_sinks(self, resources: ExitStack) -> tuple[CommandSink, ...]:
+    def _open_outputs(self) -> None:
         spec = self._bundle.manifest.action
-        sinks = []
-        for output in self._config.guard.outputs:
-            sinks.append(open_sink(output, spec, self._session, 1 / self._config.guard.rate_hz))
-            resources.callback(sinks[-1].close)
-        sent = {name for sink in sinks for name in sink.dimensions}
-        if unsent := [name for name in spec.names if name not in sent]:
+        self._outputs.open(self._config, spec, self._session)
+        if unsent := self._outputs.unsent(spec):
             self.report.note(f"no output takes the action dimensions {', '.join(unsent)}")
-        return tuple(sinks)
 
     # What an operator asks for
 
@@ -118,8 +148,10 @@ class GuardProcess:
     # The loop
 
     def run(self, until: Callable[[], bool]) -> None:
-        """Tick until ``until()``; then stop the robot, and return when nothing is published any more."""
-        while not until():
+        """Tick until ``until()``, or a shutdown by ROS 2; then stop the robot, and return when nothing is published any
+        more.
+        """
+        while not (until() or self.lifecycle.ended):
             self.tick()
             self._pacer.wait()
         self.guard.stop("the guard is shutting down")
@@ -134,6 +166,8 @@ class GuardProcess:
         for event in self._link.poll():
             self._take(event)
         self._follow_instruction()
+        if self._feedback is not None:
+            self._feedback.give(self.guard)
         self._every("peers", _PEERS_EVERY_S, self._look_at_peers)
         began_ns = self._clock.now_ns()
         result = self.guard.tick()
@@ -143,6 +177,7 @@ class GuardProcess:
             self._publish_state()
             self._write_status()
         self._every("status", _STATUS_EVERY_S, self._write_status)
+        self._every("diagnostics", _DIAGNOSTICS_EVERY_S, self._publish_diagnostics)
 
     def _every(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         now_ns = self._clock.now_ns()
@@ -157,6 +192,7 @@ class GuardProcess:
             self.guard.on_chunk(event.chunk(self._bundle.digest))
             self.report.chunk(event)
         elif isinstance(event, Health):
+            self._health = event
             self.guard.on_health(event)
             self.report.health(event)
         elif isinstance(event, Idle):
@@ -168,6 +204,7 @@ class GuardProcess:
             self.report.policy = "connected"
             self.report.note(f"policy connected; golden self-test {verdict}, error {event.golden_error:.2g}")
         elif isinstance(event, LinkLost):
+            self._health = None
             self.guard.on_link_lost(event.reason)
             self.report.policy = f"lost: {event.reason}"
 
@@ -179,24 +216,31 @@ class GuardProcess:
             self.report.note(f"instruction: {current.text if current else 'none'}")
 
     def _look_at_peers(self) -> None:
-        problems = [problem for sink in self._sinks for problem in sink.peer_problems()]
+        problems = [*self.lifecycle.refusals(), *self._outputs.problems()]
         self.guard.on_peers(not problems, "; ".join(problems))
+        if self._feedback is not None and (why := self._feedback.why()):
+            self.report.note(f"feedback: {why}")
 
     # Out
 
     def _send(self, result: TickResult) -> None:
-        if result.command is None:
-            for sink in self._sinks:
-                sink.stay_alive()
-            return
         began_ns = self._clock.now_ns()
-        for sink in self._sinks:
-            sink.publish(result.command)
-        self.report.published(result, began_ns)
+        self._outputs.send(result.command)
+        if result.command is not None:
+            self.report.published(result, began_ns)
 
     def _publish_state(self) -> None:
         if self._node is not None:
             self._node.publish_state(self.guard.state.value, self.report.reason)
+
+    def _publish_diagnostics(self) -> None:
+        if self._node is None:
+            return
+        status = self.report.status(self.guard.state, self._instruction)
+        cameras = [camera.name for camera in self._bundle.manifest.cameras]
+        self._node.publish_diagnostics(
+            diagnose(self.guard, status, self._health, cameras, self.lifecycle.active, self._clock.now_ns())
+        )
 
     def _write_status(self) -> None:
         write_status(self.report.status(self.guard.state, self._instruction), self._config.status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jetvla.runtime.errors import MissingDependency
 
@@ -22,12 +22,13 @@ class RosSession:
         name: node name.
         namespace: ROS namespace, may be empty.
         domain_id: None takes ``ROS_DOMAIN_ID`` from the environment.
+        managed: open a :class:`~jetvla.runtime.ros.managed_node.ManagedNode`, with a lifecycle.
 
     Raises:
         MissingDependency: if rclpy is not installed.
     """
 
-    def __init__(self, name: str, namespace: str = "", domain_id: int | None = None) -> None:
+    def __init__(self, name: str, namespace: str = "", domain_id: int | None = None, managed: bool = False) -> None:
         try:
             import rclpy
             from rclpy.executors import SingleThreadedExecutor
@@ -41,7 +42,8 @@ class RosSession:
             domain_id=domain_id,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-        self.node: Node = rclpy.create_node(name, context=self._context, namespace=namespace or None)
+        make = _managed if managed else rclpy.create_node
+        self.node: Node = make(name, context=self._context, namespace=namespace or None)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
@@ -65,3 +67,9 @@ class RosSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _managed(name: str, **options: Any) -> Node:
+    from jetvla.runtime.ros.managed_node import ManagedNode
+
+    return ManagedNode(name, **options)

@@ -17,9 +17,13 @@ ANSWER_S = 1.0
 
 
 class Mailbox:
-    """Actions that one thread hands to another, which does them when it calls :meth:`work`."""
+    """Actions that one thread hands to another, its owner, which does them when it calls :meth:`work`.
+
+    The owner is the thread that made it.
+    """
 
     def __init__(self) -> None:
+        self._owner = threading.get_ident()
         self._actions: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def post(self, action: Callable[[], None]) -> None:
@@ -27,18 +31,29 @@ class Mailbox:
         self._actions.put(action)
 
     def ask(self, action: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
-        """Hand over ``action`` and wait for its answer: reasons of a refusal, empty if it was done."""
+        """Hand over ``action`` and wait for its answer: reasons of a refusal, empty if it was done.
+
+        Asked by the owner itself, it is done at once. What was not begun in time is never done: a robot must not be
+        armed by a wish that has been answered with no.
+        """
+        if threading.get_ident() == self._owner:
+            return action()
         answer: Future[tuple[str, ...]] = Future()
-        self._actions.put(lambda: answer.set_result(action()))
+        self._actions.put(lambda: _answer(answer, action))
         try:
             return answer.result(ANSWER_S)
         except AnswerTimeout:
-            return (f"the guard did not answer within {ANSWER_S:g} s",)
+            return (f"the guard did not answer within {ANSWER_S:g} s",) if answer.cancel() else answer.result()
 
     def work(self) -> None:
         """Do everything that was handed over, in order."""
         while not self._actions.empty():
             self._actions.get()()
+
+
+def _answer(answer: Future[tuple[str, ...]], action: Callable[[], tuple[str, ...]]) -> None:
+    if answer.set_running_or_notify_cancel():
+        answer.set_result(action())
 
 
 class Spinner:

@@ -1,0 +1,65 @@
+"""A lifecycle node whose transitions are done by its owner, in the owner's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+
+from jetvla.runtime.ros.spinner import Mailbox
+
+Transition = Callable[[], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """What each transition does; it returns the reasons of a refusal, empty if it was done."""
+
+    configure: Transition
+    activate: Transition
+    deactivate: Transition
+    cleanup: Transition
+    shutdown: Transition
+
+
+class ManagedNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
+    """Refuses every transition until :meth:`serve` has been called."""
+
+    _transitions: Transitions | None = None
+    _mailbox: Mailbox
+
+    def serve(self, transitions: Transitions, mailbox: Mailbox) -> None:
+        """From now on ask ``transitions``, which are done where ``mailbox`` is worked off."""
+        self._transitions, self._mailbox = transitions, mailbox
+
+    def start(self) -> None:
+        """Go to ``active``, as a lifecycle manager would."""
+        self.trigger_configure()
+        self.trigger_activate()
+
+    def on_configure(self, _: Any) -> TransitionCallbackReturn:
+        return self._do("configure")
+
+    def on_activate(self, _: Any) -> TransitionCallbackReturn:
+        return self._do("activate")
+
+    def on_deactivate(self, _: Any) -> TransitionCallbackReturn:
+        return self._do("deactivate")
+
+    def on_cleanup(self, _: Any) -> TransitionCallbackReturn:
+        return self._do("cleanup")
+
+    def on_shutdown(self, _: Any) -> TransitionCallbackReturn:
+        return self._do("shutdown")
+
+    def _do(self, name: str) -> TransitionCallbackReturn:
+        if self._transitions is None:
+            return TransitionCallbackReturn.FAILURE
+        refusals = self._mailbox.ask(getattr(self._transitions, name))
+        if not refusals:
+            return TransitionCallbackReturn.SUCCESS
+        # The service answers yes or no alone; the log says why.
+        self.get_logger().error(f"{name} refused: {'; '.join(refusals)}")
+        return TransitionCallbackReturn.FAILURE
