@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, create_model, model_validator
 
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.guard.box import MARGIN_M
 from jetvla.runtime.guard.limits import Limits, RateLimit
 from jetvla.runtime.robot_config import FeedbackConfig, NoFeedback, OutputConfig, Section, StateConfig, TwistOutput
 from jetvla.runtime.telemetry.config import TelemetryConfig
@@ -82,6 +83,20 @@ class PolicyConfig(Section):
     engines: Path = Path("/var/cache/jetvla/engines")
 
 
+_Corner = tuple[float, float, float]
+
+
+class WorkspaceConfig(Section):
+    """The box that the tool does not leave, in metres: :class:`jetvla.runtime.guard.box.Box`. ``axes`` names the
+    action dimensions along x, y, z."""
+
+    frame: str = Field(min_length=1)
+    low: _Corner
+    high: _Corner
+    margin: float = Field(default=MARGIN_M, gt=0)
+    axes: tuple[str | None, str | None, str | None] = ("x", "y", "z")
+
+
 def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
     """An optional positive number, or section of such, for every field of ``limits``."""
     models: dict[str, Any] = {}
@@ -89,6 +104,8 @@ def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
         value = getattr(limits, field.name)
         if isinstance(value, RateLimit):
             models[field.name] = (_RateOverrides | None, None)
+        elif field.name == "workspace":
+            models[field.name] = (WorkspaceConfig | None, None)
         else:
             kind = int if isinstance(value, int) else float
             models[field.name] = (Annotated[kind, Field(gt=0)] | None, None)

@@ -47,6 +47,7 @@ class TickResult:
             - ``policy``: on the way to what the policy asks for;
             - ``idle``, ``waiting``, ``expired``, ``stale``: to rest, for there is no instruction, no chunk for it yet,
               its time to live is over, or the chunk is too old;
+            - ``workspace``: to rest first, for the robot could otherwise leave its box;
             - ``stopping``, ``latched``: the stop profile, or at rest after it;
             - ``blocked``: the checker or a broken clock took over;
             - ``unknown``: nothing to publish before the position of every absolute dimension is known.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -10,8 +12,11 @@ from typing import Any
 
 from jetvla.runtime.action_spec import ActionDimension
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.guard.box import Box
 
 DEFAULTS = "jetvla's default for a slow table robot; 0.25 m/s is the reduced speed of ISO 10218-1"
+# Full speed for the whole window is legal; above it by more than rounding and the grid of ticks is not.
+TRAVEL_SLACK = 1.02
 
 
 def _positive(name: str, value: object) -> None:
@@ -29,16 +34,22 @@ class RateLimit:
 
     ``acceleration`` bounds the gain of speed and every change that the policy asks for; ``deceleration``
     bounds the stop, and with it any change whatever. A stop weaker than a start is refused.
+
+    ``travel_100ms`` and ``travel_1s`` bound the way (there and back counts twice) within any such window. None
+    is :data:`TRAVEL_SLACK` times full speed; a smaller number lets the robot be quick for a moment and not for long.
     """
 
     velocity: float
     acceleration: float
     deceleration: float
     jerk: float
+    travel_100ms: float | None = None
+    travel_1s: float | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            _positive(f.name, getattr(self, f.name))
+            if getattr(self, f.name) is not None or not f.name.startswith("travel"):
+                _positive(f.name, getattr(self, f.name))
         if self.deceleration < self.acceleration:
             raise ConfigError(
                 f"deceleration {self.deceleration:g} is below acceleration {self.acceleration:g}: "
@@ -55,13 +66,20 @@ class RateLimit:
         """Longest stop from full speed, in seconds, not counting ticks."""
         return self.velocity / self.deceleration + self.smoothing_s
 
+    def travels(self) -> tuple[tuple[float, float], ...]:
+        """Windows in seconds, and the longest way in each."""
+        own = ((0.1, self.travel_100ms), (1.0, self.travel_1s))
+        return tuple((s, TRAVEL_SLACK * self.velocity * s if way is None else way) for s, way in own)
+
     def scaled(self, factor: float) -> RateLimit:
-        """All four numbers times ``factor``."""
-        return RateLimit(*(factor * getattr(self, f.name) for f in fields(self)))
+        """All numbers times ``factor``."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed: dict[str, Any] = {name: value and factor * value for name, value in own.items()}
+        return RateLimit(**changed)
 
 
 def _about(u: str, source: str = DEFAULTS) -> dict[str, str]:
-    return {"unit": f"{u}/s, {u}/s², {u}/s², {u}/s³", "source": source}
+    return {"unit": f"{u}/s, {u}/s², {u}/s², {u}/s³, {u}, {u}", "source": source}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +96,17 @@ class Limits:
         default=RateLimit(1.0, 4.0, 4.0, 80.0), metadata=_about("1", "full stroke (1) in one second")
     )
 
+    workspace: Box | None = field(
+        default=None, metadata={"unit": "m", "source": "off until configured: only the builder knows the room"}
+    )
+    following_m: float = _limit(0.05, "m", "0.2 s behind the command at 0.25 m/s; more is an obstacle")
+    following_rad: float = _limit(0.3, "rad", "0.6 s behind the command at 0.5 rad/s")
+
     frame_age_s: float = _limit(0.2, "s", "6 frames of a 30 Hz camera")
+    camera_skew_s: float = _limit(0.04, "s", "one frame of a 30 Hz camera, and 7 ms of jitter")
+    pose_age_s: float = _limit(0.1, "s", "25 mm at 0.25 m/s, half of the workspace's margin")
+    feedback_age_s: float = _limit(0.1, "s", "5 reports at 50 Hz, the usual rate of /joint_states")
+    deadman_s: float = _limit(0.25, "s", "two missed beats of a 10 Hz heartbeat")
     health_age_s: float = _limit(0.5, "s", "two missed health reports at the slowest allowed rate")
     link_silence_s: float = _limit(0.25, "s", "three missed messages of a 10 Hz policy")
     action_age_rate_s: float = _limit(0.5, "s", "cap on how long a velocity or delta is obeyed")
@@ -98,11 +126,16 @@ class Limits:
     excess_window: int = _limit(50, "requests", "... out of this many")
     excess_margin: float = _limit(0.05, "ratio", "regression noise around a limit is clipped but not counted")
 
+    gripper_votes: int = _limit(3, "requests", "a gripper moves where this many ...")
+    gripper_window: int = _limit(5, "requests", "... of the last so many want it")
+
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if not isinstance(value, RateLimit):
+            if not isinstance(value, RateLimit | Box | None):
                 _positive(f.name, value)
+        if not self.gripper_window < 2 * self.gripper_votes <= 2 * self.gripper_window:
+            raise ConfigError("gripper_votes must be more than half of gripper_window, and not more than all of it")
         if self.excess_count > self.excess_window:
             raise ConfigError("excess_count must not be larger than excess_window")
 
@@ -126,6 +159,11 @@ class Limits:
         if not isinstance(rate, RateLimit):
             raise ConfigError(f"limits.{name}: there are no rate limits of that name")
         return rate
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, 64 hexadecimal digits, of every number here: the same on every machine and in every run."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
     def table(self) -> Iterator[tuple[str, Any, str, str]]:
         """Name, value, unit and source of every limit."""
@@ -151,16 +189,20 @@ def _overridden(base: Limits | RateLimit, overrides: Mapping[str, Any], where: s
 
 
 def _override(old: Any, new: Any, where: str) -> Any:
-    if not isinstance(old, RateLimit):
-        _positive(where, new)
-        if isinstance(old, int) and not isinstance(new, int):
-            raise ConfigError(f"{where} must be a whole number, not {new!r}")
-        return new
+    if where == "limits.workspace":
+        return Box.of(new)
+    if isinstance(old, RateLimit):
+        return _rate(old, new, where)
+    _positive(where, new)
+    if isinstance(old, int) and not isinstance(new, int):
+        raise ConfigError(f"{where} must be a whole number, not {new!r}")
+    return new
+
+
+def _rate(old: RateLimit, new: Any, where: str) -> RateLimit:
     if not isinstance(new, Mapping):
         raise ConfigError(f"{where} must be a mapping such as {{velocity: 0.1}}, not {new!r}")
     values = _overridden(old, new, where)
-    for name, value in values.items():
-        _positive(f"{where}.{name}", value)
     try:
         return RateLimit(**values)
     except ConfigError as error:

@@ -48,6 +48,11 @@ class Motion:
         return np.where(self._absolute, known, 0.0)
 
     @property
+    def stopping_way(self) -> Vector:
+        """[D]: how far a stop would still take each dimension."""
+        return self._shaper.stopping_way()
+
+    @property
     def known(self) -> bool:
         """Every position is known, so there is a command to publish."""
         return bool(np.isfinite(self.values).all())

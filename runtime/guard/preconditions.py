@@ -8,11 +8,12 @@ from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.axes import Vector, is_absolute
 
 
-def undeclared(spec: ActionSpec, start: Vector) -> tuple[str, ...]:
+def undeclared(spec: ActionSpec, start: Vector, no_feedback: str = "") -> tuple[str, ...]:
     """Reasons not to arm: one sentence for each thing that is missing.
 
     Args:
         start: float64 [D], position of each absolute dimension, NaN where it is not known.
+        no_feedback: why there is no feedback; empty if there is.
     """
     rows = (
         (_frameless, "the action spec states no frame"),
@@ -22,7 +23,7 @@ def undeclared(spec: ActionSpec, start: Vector) -> tuple[str, ...]:
     unmeasured = [
         d.name for d, p in zip(spec.dimensions, start, strict=True) if d.quantity != "gripper" and not np.isfinite(p)
     ]
-    missing.append((unmeasured, "the position is not measured"))
+    missing.append((unmeasured, "the position is not measured" + (no_feedback and f", {no_feedback}")))
     return tuple(f"{', '.join(names)}: {why}" for names, why in missing if names)
 
 

@@ -11,7 +11,8 @@ the bound on speed needs no further clipping. Unlike a filter with an infinite t
 T after ``w`` does.
 
 Absolute dimensions use the same two stages for their derivative, with a target velocity from which they can
-still brake in time (``v²/2a``, in its discrete form), and integrate the command.
+still brake in time (``v²/2a``, in its discrete form), and integrate the command. Rates are integrated too, from 0,
+for what is left between the two stages is the way that a stop would still take.
 
 The stop is allowed to be harder than any other change. So that a hard stop followed by a new start cannot
 add up to more than the limits, ``w`` waits N periods after the last hard step; see :meth:`_Block.step`.
@@ -51,6 +52,13 @@ class Shaper:
     def at_rest(self) -> bool:
         """Nothing moves, nor is about to."""
         return all(block.at_rest for block in self._blocks)
+
+    def stopping_way(self) -> Vector:
+        """Float64 [D]: how far each dimension would still go, with its sign, if it were told to rest from now on."""
+        way = np.empty(self._dimensions)
+        for block in self._blocks:
+            way[block.index] = block.stopping_way()
+        return way
 
     def advance(self, dt_s: float, target: Vector | None) -> Vector:
         """Command float64 [D] after ``dt_s`` >= 0 more seconds, on the way to ``target`` [D] (None: to rest).
@@ -107,9 +115,14 @@ class _Block:
         command: Vector = self._base + fraction * (self._slope + 0.5 * fraction * self._curve)
         return command
 
+    def stopping_way(self) -> Vector:
+        """[G, n]: to where ``w`` has come by the end of the segment, and on at the deceleration limit."""
+        ahead: Vector = self._knots[-1]
+        return np.asarray(self._path - self._position + ahead * (norms(ahead) / (2.0 * self._rate.deceleration)))
+
     def travel(self, start: float, end: float) -> None:
         """Integrate the command over part of the segment."""
-        if self._absolute and not self.at_rest:
+        if not self.at_rest:
             d1, d2, d3 = end - start, (end**2 - start**2) / 2, (end**3 - start**3) / 6
             self._position = self._position + self._period_s * (d1 * self._base + d2 * self._slope + d3 * self._curve)
 
@@ -125,8 +138,7 @@ class _Block:
             return
         w: Vector = self._knots[-1].copy()
         ahead = self._stop(w) if target is None else self._follow(w, target[self.index])
-        if self._absolute:
-            self._path = self._path + 0.5 * self._period_s * (w + ahead)
+        self._path = self._path + 0.5 * self._period_s * (w + ahead)
         knots = self._knots
         knots[:-1] = knots[1:]
         knots[-1] = ahead

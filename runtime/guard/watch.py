@@ -22,6 +22,7 @@ class Watch:
         self._silence_ns = seconds_to_ns(limits.link_silence_s)
         self._health_ns = seconds_to_ns(limits.health_age_s)
         self._frame_ns = seconds_to_ns(limits.frame_age_s)
+        self._skew_ns = seconds_to_ns(limits.camera_skew_s)
         self._hello: Hello | None = None
         self._heard_ns = 0
         self._lost = "no policy has connected yet"
@@ -96,9 +97,17 @@ class Watch:
     def _cameras(self, health: Health) -> Iterator[tuple[str, str]]:
         if not health.cameras:
             yield "no_camera", "no camera has given a frame yet"
+        yield from self._skew(health.cameras)
         s = health.stages
         for camera in health.cameras:
             yield from self._camera(camera, max(0, s.preprocess + s.tokenize + s.language + s.step))
+
+    def _skew(self, cameras: tuple[CameraHealth, ...]) -> Iterator[tuple[str, str]]:
+        """The policy reports the frames of its newest observation."""
+        by_time = sorted(cameras, key=lambda camera: camera.t_ns)
+        if by_time and (skew_ns := by_time[-1].t_ns - by_time[0].t_ns) > self._skew_ns:
+            first, last = by_time[0].index, by_time[-1].index
+            yield "camera_skew", f"camera {first} is {skew_ns / NS_PER_S:.3f} s behind camera {last}"
 
     def _identity(self, hello: Hello) -> Iterator[tuple[str, str]]:
         if hello.bundle != self._bundle:

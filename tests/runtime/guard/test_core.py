@@ -170,7 +170,7 @@ def test_too_much_is_clipped_and_said_once_per_request(rig: GuardRig) -> None:
     results = rig.run(0.3, [0.26, 0, 0, 0, 0, 0])
     clips = [e for e in rig.events if e.kind == "clip"]
     assert len(clips) == 3
-    assert clips[0].reason == "beyond velocity or range: x, y, z"
+    assert clips[0].reason == "beyond velocity, range or box: x, y, z"
     assert clips[0].raw == pytest.approx((0.26, 0, 0, 0, 0, 0))
     assert clips[0].sent == pytest.approx(FORWARD)
     assert results[-1].verdict.clipped == ("x", "y", "z")

@@ -6,7 +6,7 @@ import pytest
 
 from jetvla.runtime.guard.faults import FAULTS, Reaction
 
-LATCHING = {"estop", "bad_chunk", "violation", "excess", "broken_clock", "seam"}
+LATCHING = {"estop", "bad_chunk", "violation", "excess", "broken_clock", "seam", "travel", "following"}
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -110,16 +110,24 @@ def test_no_camera_is_a_fault_and_no_instruction_is_not(watch: Watch) -> None:
     ("bad", "fault"),
     [
         (camera(age_ms=201), "stale_frame"),
-        (camera(frozen=True), "frozen_frame"),
-        (camera(dark=True), "dark_frame"),
-        (camera(size_changed=True), "frame_size"),
+        (camera(age_ms=150, frozen=True), "frozen_frame"),
+        (camera(age_ms=150, dark=True), "dark_frame"),
+        (camera(age_ms=150, size_changed=True), "frame_size"),
     ],
 )
 def test_cameras(watch: Watch, bad: CameraHealth, fault: str) -> None:
-    watch.health(health(camera(age_ms=200), bad), NOW)
+    watch.health(health(camera(age_ms=165), bad), NOW)
     faults = watch.faults(NOW)
     assert list(faults) == [fault]
     assert "camera 0" in faults[fault]
+
+
+def test_frames_of_one_observation_belong_together(watch: Watch) -> None:
+    behind = CameraHealth(3, 1, NOW - 71 * MS)
+    watch.health(health(camera(age_ms=31), camera(age_ms=60), behind), NOW)
+    assert watch.faults(NOW) == {}
+    watch.health(health(camera(age_ms=30), camera(age_ms=60), behind), NOW)
+    assert watch.faults(NOW) == {"camera_skew": "camera 3 is 0.041 s behind camera 0"}
 
 
 def test_a_frame_does_not_age_between_two_reports(watch: Watch) -> None:
