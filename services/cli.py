@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "arm": "let the robot move (also: --disarm, --reset)",
     "say": "give the robot an instruction",
     "status": "print what the running daemons report",
+    "audit": "check and print the log of everything that the guard clipped, refused and stopped for",
     "simulate": "run the simulated table robot, or record demonstrations with it",
     "profile": "measure where every millisecond goes",
     "doctor": "say what is ready on this machine and what is not",

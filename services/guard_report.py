@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+from jetvla.runtime.audit.log import AuditLog
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.contracts import Instruction
 from jetvla.runtime.guard.arming import State
@@ -40,9 +44,30 @@ class GuardReport:
         self._ticks = self._chunks = 0
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
+        self._audit: AuditLog | None = None
+        self._audit_problem = ""
         self._unanswered: ChunkMessage | None = None
         self._unreported: ChunkMessage | None = None
         self._taken_ns = 0
+
+    @contextmanager
+    def auditing(self, folder: Path | None, config: str) -> Iterator[None]:
+        """Write every event into the audit log in ``folder`` meanwhile; None keeps none.
+
+        Args:
+            config: SHA-256 of the configuration.
+        """
+        if folder is None:
+            yield
+            return
+        self._audit = AuditLog(folder, self._bundle, config)
+        try:
+            yield
+        finally:
+            lost = self._audit.close().lost
+            self._audit = None
+            if lost:
+                self.note(f"audit: {lost} lines are lost")
 
     def note(self, text: str) -> None:
         """One line for people; the same line twice in a row is said once."""
@@ -83,8 +108,11 @@ class GuardReport:
             self._unanswered = None
 
     def events(self, events: Iterable[Event]) -> bool:
-        """Log what the guard did; whether its state has changed."""
+        """Log and audit what the guard did; whether its state has changed. To be called every tick."""
         changed = False
+        events = tuple(events)
+        if self._audit is not None:
+            self._audit.take(events)
         for event in events:
             self._counts[event.fault or event.kind] += 1
             if event.kind == "clip":
@@ -95,8 +123,19 @@ class GuardReport:
             self.note(f"{label}: {event.reason}")
         return changed
 
+    def _audited(self) -> dict[str, Any] | None:
+        """How the audit log is; that it cannot be written is said once, and that it can again."""
+        if self._audit is None:
+            return None
+        status = self._audit.status()
+        if status.problem != self._audit_problem:
+            self._audit_problem = status.problem
+            self.note(f"audit: {status.problem or 'writes again'}; {status.lost} lines are lost so far")
+        return status.as_dict()
+
     def status(self, state: State, instruction: Instruction | None) -> Status:
         """The report of this moment."""
+        audit = self._audited()
         return Status(
             written_ns=self._clock.now_ns(),
             pid=os.getpid(),
@@ -111,4 +150,5 @@ class GuardReport:
             stages=self.stages.summary(),
             counts=dict(self._counts),
             events=list(self._events),
+            audit=audit,
         )

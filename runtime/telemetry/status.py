@@ -28,6 +28,7 @@ class Status:
         stages: by stage, milliseconds as ``p50 p90 p99 p99.9 max`` and ``count``, over the last window.
         counts: events since the start, by name.
         events: the newest events, oldest first, for people.
+        audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
     """
 
     written_ns: int
@@ -43,6 +44,7 @@ class Status:
     stages: dict[str, dict[str, float]]
     counts: dict[str, int]
     events: list[str]
+    audit: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

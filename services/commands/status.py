@@ -40,6 +40,11 @@ def _print(status: Status, console: Console) -> None:
     console.print(f"[bold]{status.state}[/bold]  {status.reason}")
     console.print(f"bundle {status.bundle[:16]}, instruction: {status.instruction or 'none'}")
     console.print(f"guard: {status.ticks} ticks, {status.scheduling}; policy: {status.policy}")
+    if status.audit is not None:
+        written, lost, suppressed, problem = (status.audit[n] for n in ("written", "lost", "suppressed", "problem"))
+        console.print(
+            f"audit: {written} lines written, {lost} lost, {suppressed} suppressed{problem and f'; {problem}'}"
+        )
     console.print(stage_table(status.stages))
     for event in status.events:
         console.print(event)
