@@ -13,7 +13,7 @@ from jetvla.runtime.cameras import ImageTopics
 from jetvla.runtime.clock import Clock, MonotonicClock
 from jetvla.runtime.config import Config
 from jetvla.runtime.contracts import Instruction
-from jetvla.runtime.errors import EngineError, LinkError
+from jetvla.runtime.errors import ConfigError, LinkError
 from jetvla.runtime.instructions import InstructionInbox
 from jetvla.runtime.link.client import PolicyLink
 from jetvla.runtime.link.protocol import Hello
@@ -23,6 +23,7 @@ from jetvla.runtime.policy.heartbeat import Heartbeat, Sender
 from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
 from jetvla.runtime.policy.sight import Sight, open_sight
+from jetvla.runtime.policy.state import JointSense
 
 log = logging.getLogger("jetvla.policy")
 
@@ -41,8 +42,7 @@ class PolicyProcess:
         observers: called after every turn of the loop.
 
     Raises:
-        BundleError, ConfigError, EngineError, MissingDependency: if it cannot run at all, or the policy needs joint
-            states, which no source gives yet.
+        BundleError, ConfigError, EngineError, MissingDependency: if it cannot run at all.
     """
 
     def __init__(
@@ -52,17 +52,13 @@ class PolicyProcess:
         observers: Iterable[Callable[[Turn], None]] = (),
         clock: Clock | None = None,
     ) -> None:
-        if bundle.manifest.state:
-            raise EngineError(
-                f"the policy {bundle.manifest.name} needs the joint states {', '.join(bundle.manifest.state)}, which "
-                "this version of jetvla cannot read; run a policy that acts on images and language alone"
-            )
         self._config, self._clock = config, clock or MonotonicClock()
         self._observers = tuple(observers)
         # The ROS thread puts sentences here and the loop hears them, so the inbox needs no lock.
         self._spoken: SimpleQueue[str] = SimpleQueue()
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._resources = ExitStack()
+        self._joints = _joint_sense(config, bundle, self._clock)
         self._model = open_model(bundle, config.policy, self._clock)
         self.golden = _self_test(self._model)
 
@@ -114,7 +110,8 @@ class PolicyProcess:
     def _open_ros(self, resources: ExitStack) -> ImageTopics:
         from jetvla.runtime.ros.policy_node import PolicyNode
 
-        node = PolicyNode(self._config, self._spoken.put)
+        feel = None if self._joints is None else self._joints.receive
+        node = PolicyNode(self._config, self._spoken.put, feel)
         resources.callback(node.close)
         return node
 
@@ -130,12 +127,25 @@ class PolicyProcess:
             rate_hz=None if rate_hz == "auto" else rate_hz,
             patience_s=max(PATIENCE_S, replan_s),
             observers=self._observers,
+            joints=self._joints,
         )
 
     def _hello(self) -> Hello:
         # The layout has 32 bits for the error.
         error = min(self.golden.error, 1e38)
         return Hello(self._model.bundle.digest, self._model.key.digest().hex(), self.golden.passed, error)
+
+
+def _joint_sense(config: Config, bundle: Bundle, clock: Clock) -> JointSense | None:
+    names = bundle.manifest.state
+    if not names:
+        return None
+    if config.state is None:
+        raise ConfigError(
+            f"the policy {bundle.manifest.name} needs the joint states {', '.join(names)}; name their topic, as "
+            "state: {topic: /joint_states}"
+        )
+    return JointSense(config.state, names, clock)
 
 
 def _self_test(model: Model) -> GoldenResult:

@@ -115,6 +115,7 @@ class Health:
 class IdleReason(IntEnum):
     NO_INSTRUCTION = 1
     NO_CAMERA = 2
+    NO_STATE = 3
 
 
 @dataclass(frozen=True, slots=True)

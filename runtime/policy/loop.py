@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jetvla.runtime.clock import NS_PER_S, Clock, seconds_to_ns
 from jetvla.runtime.contracts import ActionChunk, Frame, Instruction, Observation
@@ -15,6 +16,7 @@ from jetvla.runtime.link.protocol import ChunkMessage, Health, Idle, IdleReason,
 from jetvla.runtime.policy.actor import Acted
 from jetvla.runtime.policy.heartbeat import Sender
 from jetvla.runtime.policy.sight import Blind, Sight
+from jetvla.runtime.policy.state import Numb, Proprioception
 
 # The longest wait for a frame; also the longest time without a word on the link while there is none.
 WAIT_S = 0.1
@@ -60,6 +62,7 @@ class PolicyLoop:
         sender: takes the messages.
         rate_hz: None answers every frame of the first camera.
         patience_s: time without a frame before IDLE is sent.
+        joints: knows the state; None for a policy that takes none.
         observers: called after every turn.
     """
 
@@ -73,9 +76,10 @@ class PolicyLoop:
         rate_hz: float | None = None,
         patience_s: float = PATIENCE_S,
         observers: Iterable[Callable[[Turn], None]] = (),
+        joints: Proprioception | None = None,
     ) -> None:
         self._sight, self._instruction, self._actor, self._sender = sight, instruction, actor, sender
-        self._clock = clock
+        self._clock, self._joints = clock, joints
         self._period_ns = 0 if rate_hz is None else round(NS_PER_S / rate_hz)
         self._observers = tuple(observers)
         self._patience_ns = seconds_to_ns(patience_s)
@@ -114,20 +118,36 @@ class PolicyLoop:
 
     def _observe(self) -> Observation | Idle | None:
         self._clock.sleep_until_ns(self._next_ns)
-        frames: tuple[Frame, ...] = ()
-        why = ""
-        try:
-            frames = self._sight.look(WAIT_S)
-            self._blind_since_ns = self._clock.now_ns()
-        except Blind as blind:
-            self.counts["blind"] += 1
-            why = str(blind)
+        frames, blind = self._look()
         instruction = self._instruction()
-        if not frames and self._clock.now_ns() - self._blind_since_ns >= self._patience_ns:
-            return Idle(IdleReason.NO_CAMERA, why)
+        state, numb = self._feel()
+        if blind and self._clock.now_ns() - self._blind_since_ns >= self._patience_ns:
+            return Idle(IdleReason.NO_CAMERA, blind)
+        if numb:
+            return Idle(IdleReason.NO_STATE, numb)
         if instruction is None:
             return Idle(IdleReason.NO_INSTRUCTION)
-        return Observation(frames, None, instruction) if frames else None
+        return Observation(frames, state, instruction) if frames else None
+
+    def _look(self) -> tuple[tuple[Frame, ...], str]:
+        """Frames; or none, and why."""
+        try:
+            frames = self._sight.look(WAIT_S)
+        except Blind as blind:
+            self.counts["blind"] += 1
+            return (), str(blind)
+        self._blind_since_ns = self._clock.now_ns()
+        return frames, ""
+
+    def _feel(self) -> tuple[NDArray[np.float32] | None, str]:
+        """The state, None for a policy without; or why it is not known. It is younger than the frames."""
+        if self._joints is None:
+            return None, ""
+        try:
+            return self._joints.feel(), ""
+        except Numb as numb:
+            self.counts["numb"] += 1
+            return None, str(numb)
 
     def _act(self, observation: Observation) -> ActionChunk:
         # Late by more than a period, the schedule starts anew: no burst to catch up.

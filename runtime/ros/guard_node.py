@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -17,18 +16,12 @@ from jetvla.runtime.config import Config
 from jetvla.runtime.ros.diagnostics import Diagnostics
 from jetvla.runtime.ros.managed_node import ManagedNode, Transitions
 from jetvla.runtime.ros.parameters import mirror
+from jetvla.runtime.ros.qos import ESTOP_QOS, SENSOR_QOS, STATE_QOS
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox
 from jetvla.runtime.telemetry.diagnosis import Diagnosis
 
 GUARD_NODE = "jetvla_guard"
-
-STATE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Best effort matches every publisher; there may be several, each with some of the joints.
-SENSOR_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-# An e-stop may be said once, before the guard was there, or again and again: a reader that asks for what was said
-# before does not match a publisher that keeps nothing, hence one of each. To hear it twice does no harm.
-ESTOP_QOS = (QoSProfile(depth=10), QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
 _FEEDBACK_TYPES = {"joint_states": JointState, "pose": PoseStamped}
 

@@ -1,22 +1,19 @@
-"""The policy's ROS 2 face: images and instructions in, nothing out."""
+"""The policy's ROS 2 face: images, joint states and instructions in, nothing out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from jetvla.runtime.config import Config
+from jetvla.runtime.ros.qos import IMAGE_QOS, SENSOR_QOS
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Spinner
 
 POLICY_NODE = "jetvla_policy"
-
-# Sensor data, but only the newest: a reader that asked for more than best effort would not match a camera.
-IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class PolicyNode:
@@ -25,14 +22,18 @@ class PolicyNode:
     Args:
         config: topics, namespace and domain.
         hear: called in the node's thread with every sentence.
+        feel: called in the node's thread with every sensor_msgs/JointState of the configured topic; None without.
 
     Raises:
         MissingDependency: if rclpy is not installed.
     """
 
-    def __init__(self, config: Config, hear: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, hear: Callable[[str], None], feel: Callable[[Any], None] | None = None) -> None:
         self._session = RosSession(POLICY_NODE, config.ros.namespace, config.ros.domain_id)
-        self._session.node.create_subscription(String, config.instruction.topic, lambda message: hear(message.data), 10)
+        node = self._session.node
+        node.create_subscription(String, config.instruction.topic, lambda message: hear(message.data), 10)
+        if config.state is not None and feel is not None:
+            node.create_subscription(JointState, config.state.topic, feel, SENSOR_QOS)
         self._spinner = Spinner(self._session)
 
     def subscribe_images(self, topic: str, compressed: bool, receive: Callable[[Any], None]) -> Callable[[], None]:
