@@ -49,12 +49,3 @@ class Blend:
         x = max(0, now_ns - self._began_ns) / max(1, self._end_ns - self._began_ns)
         old = self._planner.action(self._old, now_ns) + self._offset
         return np.asarray(old + x * x * (3.0 - 2.0 * x) * (new - old))
-
-    def serial(self, now_ns: int) -> tuple[int, int]:
-        """A row to which the request still fades counts apart, under its complement: what it asks for is yet to come."""
-        assert self.newest is not None
-        row = self.newest.row(now_ns)
-        return self.newest.seq, ~row if self._fading(now_ns) else row
-
-    def _fading(self, now_ns: int) -> bool:
-        return self._old is not None and now_ns < self._end_ns

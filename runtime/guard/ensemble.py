@@ -61,10 +61,6 @@ class Ensemble:
         actions = begin + (time - row)[:, None] * self._absolute * (end - begin)
         return np.asarray(self._weights(len(slots)) @ actions)
 
-    def serial(self, now_ns: int) -> tuple[int, int]:
-        assert self.newest is not None
-        return self.newest.seq, self.newest.row(now_ns)
-
     def _counting(self, now_ns: int) -> NDArray[np.intp]:
         """Slots of the plans that count now, the oldest first."""
         size = len(self._rows)

@@ -30,9 +30,6 @@ class Execution(Protocol):
     def values(self, now_ns: int) -> Vector:
         """What is asked for at ``now_ns``, float64 [D]: finite if all plans are."""
 
-    def serial(self, now_ns: int) -> tuple[int, int]:
-        """Another one for each request that counts by itself: a row that is held for many ticks is one."""
-
 
 class Latest:
     """The newest plan alone."""
@@ -50,10 +47,6 @@ class Latest:
     def values(self, now_ns: int) -> Vector:
         assert self.newest is not None
         return self._planner.action(self.newest, now_ns)
-
-    def serial(self, now_ns: int) -> tuple[int, int]:
-        assert self.newest is not None
-        return self.newest.seq, self.newest.row(now_ns)
 
 
 def open_execution(spec: ActionSpec, timing: ChunkTiming, limits: Limits, planner: Planner) -> Execution:

@@ -20,7 +20,8 @@ from jetvla.runtime.guard.seam import Seam
 class Request:
     """What is asked for: float64 [D], or None for rest. ``reason`` is one word.
 
-    ``serial`` names the chunk and its row: a row that is held for many ticks is one request.
+    ``serial`` names the newest chunk, by how many came before it, and its row: a row that is in use for many ticks
+    is one request, whatever number the policy gives its chunks.
     """
 
     values: Vector | None
@@ -40,7 +41,7 @@ class RequestSource:
         self._future_ns = seconds_to_ns(limits.future_s)
         self._instruction: Instruction | None = None
         self._expired = False
-        self._bad = self._late = 0
+        self._bad = self._late = self._used = 0
         self._newest_ns = 0
         self._excess: deque[bool] = deque(maxlen=limits.excess_window)
         self._counted = (-1, -1)
@@ -81,6 +82,7 @@ class RequestSource:
         if not self._planner.stale(plan, now_ns):
             found += self._join(plan, now_ns, "seam" if following else "")
             self._execution.add(plan, now_ns)
+            self._used += 1
         return found
 
     def _join(self, plan: Plan, now_ns: int, fault: str) -> list[Finding]:
@@ -136,7 +138,7 @@ class RequestSource:
             limit = self._planner.age_limit_ns / NS_PER_S
             reason = f"action is {(now_ns - newest.t0_ns) / NS_PER_S:.3f} s old; the limit is {limit:.3f} s"
             return Request(None, "stale"), [Finding("stale_chunk", reason)]
-        return Request(self._execution.values(now_ns), "policy", self._execution.serial(now_ns)), []
+        return Request(self._execution.values(now_ns), "policy", (self._used, newest.row(now_ns))), []
 
     def _expire(self, age_ns: int) -> list[Finding]:
         self._execution.clear()
@@ -148,9 +150,12 @@ class RequestSource:
         return [Finding("instruction_expired", reason)]
 
     def count(self, request: Request, excessive: bool) -> tuple[bool, list[Finding]]:
-        """Whether ``request`` is new, and the violation budget after it."""
-        if request.serial == self._counted:
+        """Whether ``request`` is new, or excessive for the first time, and the violation budget after it."""
+        again = request.serial == self._counted
+        if again and (self._excess[-1] or not excessive):
             return False, []
+        if again:
+            self._excess.pop()
         self._counted = request.serial
         self._excess.append(excessive)
         count = sum(self._excess)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
+from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.contracts import ActionChunk
 from jetvla.runtime.guard.chunk import ChunkTiming, Planner
 from jetvla.runtime.guard.limits import Limits
@@ -55,6 +57,32 @@ def test_a_horizon_of_one_holds() -> None:
     plan = p.plan(chunk(ROWS[:1]))
     for after_ms in (0, 99, 100, 350):
         np.testing.assert_allclose(p.action(plan, (1000 + after_ms) * MS), [0.1, 1.0, 0.1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("after_ms", "held_s"), [(-5, 0.0), (200, 0.0), (250, 0.05), (900, 0.7)])
+def test_the_last_row_is_held_from_its_beginning(after_ms: int, held_s: float) -> None:
+    assert planner().plan(chunk(ROWS)).held_s((1000 + after_ms) * MS) == pytest.approx(held_s)
+
+
+def test_a_plan_is_stale_after_its_age_limit() -> None:
+    p = planner()
+    plan = p.plan(chunk(ROWS))
+    assert p.age_limit_ns == 300 * MS
+    assert not p.stale(plan, 1300 * MS)
+    assert p.stale(plan, 1300 * MS + 1)
+
+
+def test_timing_is_the_manifest_s(tiny_bundle: Path) -> None:
+    manifest = Bundle.open(tiny_bundle, None).manifest
+    assert ChunkTiming.of(manifest) == ChunkTiming(1, 0.1, 0.1, "latest", 0.01)
+    other = {"horizon": 20, "dt_s": 0.04, "replan_s": 0.2, "execution": "temporal_ensemble"}
+    changed = manifest.model_copy(update={**other, "ensemble_coefficient": 0.3})
+    assert ChunkTiming.of(changed) == ChunkTiming(20, 0.04, 0.2, "temporal_ensemble", 0.3)
+
+
+@pytest.mark.parametrize(("replan_s", "fade_s"), [(0.05, 0.05), (0.1, 0.1), (2.0, 0.1)])
+def test_a_fade_is_as_long_as_configured_and_no_longer_than_replan(replan_s: float, fade_s: float) -> None:
+    assert ChunkTiming(1, 0.1, replan_s).fade_s(Limits()) == fade_s
 
 
 def test_selecting_does_not_change_the_plan() -> None:

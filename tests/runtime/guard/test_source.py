@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from jetvla.runtime.guard.faults import Finding
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.rig import twist_spec
 from jetvla.runtime.guard.source import Request, RequestSource
+from jetvla.runtime.manifest import Execution
 
 MS = 1_000_000
 T0 = 1000 * MS
@@ -47,12 +50,14 @@ def test_the_newest_chunk_is_asked_for() -> None:
     assert asked(s, 1160) == (0.2, "policy")
 
 
-def test_serial_names_chunk_and_row() -> None:
+def test_serial_names_chunk_and_row_whatever_the_policy_calls_them() -> None:
     s = source(horizon=2)
-    rows = ActionChunk(np.zeros((2, 6), np.float32), T0, 100 * MS, GO.id, "b", 7)
-    s.take(rows, T0)
-    assert s.request(T0 + 99 * MS)[0].serial == (7, 0)
-    assert s.request(T0 + 100 * MS)[0].serial == (7, 1)
+    rows = np.zeros((2, 6), np.float32)
+    s.take(ActionChunk(rows, T0, 100 * MS, GO.id, "b", 7), T0)
+    serials = [s.request(T0 + t * MS)[0].serial for t in (0, 99, 100)]
+    s.take(ActionChunk(rows, T0, 100 * MS, GO.id, "b", 7), T0 + 100 * MS)
+    serials += [s.request(T0 + t * MS)[0].serial for t in (100, 200)]
+    assert serials == [(1, 0), (1, 0), (1, 1), (2, 1), (2, 1)]
 
 
 def test_an_old_action_is_dropped_once() -> None:
@@ -213,3 +218,78 @@ def test_forget_forgives_lateness() -> None:
         s.take(chunk(t_ms=1000 + k), 1150 * MS)
     s.forget()
     assert s.take(chunk(t_ms=1002), 1150 * MS) == []
+
+
+def test_a_request_counts_as_excessive_as_soon_as_it_is() -> None:
+    s = source()
+    assert s.count(request(1), False) == (True, [])
+    assert s.count(request(1), True) == (True, [])
+    assert s.count(request(1), True) == (False, [])
+    assert s.count(request(1), False) == (False, [])
+    for k in range(2, 10):
+        assert s.count(request(k), True) == (True, [])
+    assert s.count(request(10), False) == (True, [])
+    found = s.count(request(10), True)[1]
+    assert found[0].reason == "10 of the last 10 requests were beyond velocity or range"
+
+
+# Seams
+
+
+@pytest.mark.parametrize(("following", "fault"), [(True, "seam"), (False, "")])
+def test_a_chunk_that_does_not_continue_the_one_in_use_is_a_fault_while_it_is_followed(
+    following: bool, fault: str
+) -> None:
+    s = source()
+    s.take(chunk(0.1, 1000), 1050 * MS)
+    found = s.take(chunk(0.21, 1090, 4), 1100 * MS, following=following)
+    assert names(found) == [fault]
+    assert found[0].reason == "chunk 4 does not continue the one in use: x, y, z would jump by 0.11 m/s; at most 0.1"
+    assert asked(s, 1101) == (0.21, "policy")
+
+
+def test_a_chunk_within_the_limit_of_a_seam_is_none() -> None:
+    s = source()
+    s.take(chunk(0.1, 1000), 1050 * MS)
+    assert s.take(chunk(0.199, 1090), 1100 * MS) == []
+
+
+FREE: dict[str, Callable[[RequestSource], object]] = {
+    "the first chunk": lambda s: s.forget(),
+    "idle": lambda s: s.clear(),
+    "another instruction": lambda s: (s.instruction(Instruction.of("stay", T0)), s.instruction(GO)),
+    "no instruction": lambda s: (s.instruction(None), s.instruction(GO)),
+    "a stale chunk": lambda s: s.request(1201 * MS),
+    "a chunk that is stale before any tick says so": lambda s: None,
+}
+
+
+@pytest.mark.parametrize("why", FREE)
+@pytest.mark.parametrize("execution", ["latest", "temporal_ensemble", "blend"])
+def test_nothing_is_continued_after(why: str, execution: Execution) -> None:
+    s = RequestSource(twist_spec(), ChunkTiming(1, 0.1, 0.1, execution), Limits())
+    s.instruction(GO)
+    s.take(chunk(-0.2, 1000), 1050 * MS)
+    FREE[why](s)
+    assert s.take(chunk(0.2, 1190), 1201 * MS) == []
+    assert asked(s, 1201) == (0.2, "policy")
+
+
+def test_an_expired_instruction_leaves_nothing_to_continue() -> None:
+    s = source()
+    end = T0 + 60 * NS_PER_S
+    s.take(chunk(-0.2, t_ms=60_990), 61_000 * MS)
+    s.request(end + 1)
+    s.instruction(Instruction.of("go", end + 10 * MS))
+    assert s.take(chunk(0.2, t_ms=61_020), 61_030 * MS) == []
+
+
+def test_the_old_plan_is_what_is_asked_for_and_not_the_newest_chunk() -> None:
+    """In the middle of a fade the request has come half of the way."""
+    s = RequestSource(twist_spec(), ChunkTiming(4, 0.1, 0.1, "blend"), Limits())
+    s.instruction(GO)
+    s.take(chunk(0.0, 1000), 1000 * MS)
+    s.take(chunk(0.09, 1010), 1010 * MS)
+    assert asked(s, 1060) == (0.045, "policy")
+    found = s.take(chunk(0.15, 1060), 1060 * MS)
+    assert "would jump by 0.105 m/s" in found[0].reason
