@@ -17,7 +17,7 @@ from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.engine_entry import CandidateReport, Part
 from jetvla.runtime.errors import BundleError, EngineError
 from jetvla.runtime.manifest import Precision
-from jetvla.runtime.policy.golden import golden_samples
+from jetvla.runtime.policy.golden import action_error, golden_samples
 from jetvla.runtime.policy.language import Language
 
 CHOSEN = "chosen"
@@ -61,8 +61,7 @@ class Judge:
         """As in the golden self-test: the largest error, each dimension divided by its scale; infinite for NaN."""
         worst = 0.0
         for inputs, truth in self._samples:
-            off = np.abs(step.infer(inputs)["actions"][0] - truth.astype(np.float64)) / self._scale
-            worst = max(worst, float(off.max()) if np.isfinite(off).all() else np.inf)
+            worst = max(worst, action_error(step.infer(inputs)["actions"][0], truth, self._scale))
         return worst
 
     def race(self, engines: Mapping[str, Engine], rounds: int) -> dict[str, Tally]:

@@ -71,6 +71,12 @@ def golden_samples(bundle: Bundle) -> Iterator[GoldenSample]:
         yield GoldenSample(sample, state, str(arrays["instructions"][i]), arrays["actions"][i])
 
 
+def action_error(actions: NDArray[np.float32], truth: NDArray[np.float32], scale: NDArray[np.float64]) -> float:
+    """Largest |difference| of actions [H, D], each dimension divided by its scale; infinite if any is not finite."""
+    off = np.abs(actions - truth.astype(np.float64)) / scale
+    return float(off.max()) if np.isfinite(off).all() else float("inf")
+
+
 def run_golden(model: Model) -> GoldenResult:
     """Run every golden sample on the opened engine.
 
@@ -87,6 +93,5 @@ def run_golden(model: Model) -> GoldenResult:
     worst = 0.0
     for sample in golden_samples(model.bundle):
         actions = model.infer(sample.images, sample.state, sample.sentence).actions
-        off = np.abs(actions - sample.actions.astype(np.float64)) / scale
-        worst = max(worst, float(off.max()) if np.isfinite(off).all() else np.inf)
+        worst = max(worst, action_error(actions, sample.actions, scale))
     return GoldenResult(worst, spec.tolerance[model.precision], spec.count)
