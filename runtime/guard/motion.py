@@ -85,7 +85,8 @@ class Motion:
         if not self.known:
             if target is None:
                 return ""
-            self._begin(np.where(np.isfinite(self.values), self.values, target))
+            known = np.where(np.isfinite(self.values), self.values, self.start)
+            self._begin(np.where(np.isfinite(known), known, target))
         shaped = self._shaper.advance(dt_s, target)
         if violation := self._checker.check(shaped, dt_s):
             self.blocked = True

@@ -38,11 +38,11 @@ class Travel:
         self._way: Vector = np.zeros(len(groups))
         self._time_ns = 0
         self._now_ns: int | None = None
-        self._last: Vector = np.zeros(len(names))
+        self.settle()
 
     def settle(self) -> None:
         """The robot is at rest; where it will go on from is not a way."""
-        self._last = np.where(self._absolute, np.nan, 0.0)
+        self._last: Vector = np.where(self._absolute, np.nan, 0.0)
 
     def add(self, values: Vector, now_ns: int) -> str:
         """Command [D] at ``now_ns``, NaN where a position is not known. What is exceeded; empty if nothing."""
