@@ -110,6 +110,12 @@ class Guard(Listener):
         self._reactions.go(State.DISARMED, "reset by the operator")
         return ()
 
+    def resume(self, values: Vector) -> None:
+        """Begin where another guard ended, which last published ``values`` float64 [D]; for replays."""
+        self._motion.values = values
+        self._motion.published()
+        self._settle()
+
     def _settle(self) -> None:
         self._source.forget()
         self._motion.settle()
