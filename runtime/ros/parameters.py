@@ -17,9 +17,9 @@ _SCALARS = (bool, int, float, str)
 
 def mirror(config: Config, node: Node) -> None:
     """Declare every key of ``config`` on ``node``, and refuse every write from now on, ``use_sim_time`` too."""
-    descriptor = ParameterDescriptor(read_only=True, description="from jetvla.yaml")
-    keys = [(key, value, descriptor) for key, value in flatten(config.model_dump(mode="json"))]
-    node.declare_parameters("", keys)
+    for key, value in flatten(config.model_dump(mode="json")):
+        # One for each: rclpy writes the type into it.
+        node.declare_parameter(key, value, ParameterDescriptor(read_only=True, description="from jetvla.yaml"))
     node.add_on_set_parameters_callback(lambda _: SetParametersResult(successful=False, reason=REFUSAL))
 
 

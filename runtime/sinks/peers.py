@@ -38,9 +38,16 @@ def peer_problems(node: Node, topic: str, message_type: str) -> tuple[str, ...]:
     mine = [w for w in writers if _is_of(node, w)]
     others = [w for w in writers if not _is_of(node, w)] + mine[1:]
     if others:
-        names = ", ".join(sorted({f"{w.node_namespace.rstrip('/')}/{w.node_name}" for w in others}))
+        names = ", ".join(sorted({_name(w) for w in others}))
         problems.append(f"{names} also publishes {topic}; stop it, or put a multiplexer downstream")
     return tuple(problems)
+
+
+def _name(endpoint: TopicEndpointInfo) -> str:
+    # DDS tells of a publisher before it tells of its node.
+    if "UNKNOWN" in endpoint.node_name:
+        return "a node whose name is not known yet"
+    return f"{endpoint.node_namespace.rstrip('/')}/{endpoint.node_name}"
 
 
 def _is_of(node: Node, endpoint: TopicEndpointInfo) -> bool:
