@@ -15,7 +15,7 @@ from PIL import Image
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import load_config
-from jetvla.runtime.errors import EngineError
+from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, IdleReason
 from jetvla.runtime.link.server import LinkLost
 from jetvla.services.policy_process import PolicyProcess
@@ -177,8 +177,8 @@ def test_spoken_sentences_are_heard_by_the_loop(place: Path, configured: Configu
     assert process.instruction() is None
 
 
-def test_a_policy_that_needs_a_state_is_refused_and_not_fed_zeros(place: Path, configured: Configure) -> None:
+def test_a_policy_that_needs_a_state_is_refused_without_its_topic(place: Path, configured: Configure) -> None:
     bundle = Bundle.open(place / "bundle", None)
     manifest = bundle.manifest.model_copy(update={"state": ("elbow", "wrist")})
-    with pytest.raises(EngineError, match="needs the joint states elbow, wrist"):
+    with pytest.raises(ConfigError, match="needs the joint states elbow, wrist; name their topic"):
         PolicyProcess(load_config(configured()), dataclasses.replace(bundle, manifest=manifest))

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.cameras.fake import ScriptedCamera
@@ -24,6 +25,7 @@ from jetvla.runtime.policy.heartbeat import LIMIT_NS, PERIOD_NS, Heartbeat
 from jetvla.runtime.policy.loop import PolicyLoop, Turn
 from jetvla.runtime.policy.model import open_model
 from jetvla.runtime.policy.sight import Sight
+from jetvla.runtime.policy.state import Numb
 
 GO = Instruction.of("go", 0)
 
@@ -58,6 +60,18 @@ class SlowActor:
         return Acted(chunk, StageTimes(step=seconds_to_ns(self._takes_s)))
 
 
+class Joints:
+    """A state that is known as long as there is one."""
+
+    def __init__(self, *state: float) -> None:
+        self.state: tuple[float, ...] | None = state
+
+    def feel(self) -> NDArray[np.float32]:
+        if self.state is None:
+            raise Numb("joint 'elbow' is 0.3 s old")
+        return np.array(self.state, np.float32)
+
+
 def film(clock: FakeClock, fps: float = 30.0, count: int = 1000) -> Sight:
     """A sight of one live camera."""
     random = np.random.default_rng(0)
@@ -79,10 +93,11 @@ def loop(
     actor: SlowActor | None = None,
     rate_hz: float | None = None,
     observers: tuple[Callable[[Turn], None], ...] = (),
+    joints: Joints | None = None,
 ) -> tuple[PolicyLoop, Recorder]:
     recorder = Recorder(clock)
     actor = actor or SlowActor(clock)
-    return PolicyLoop(sight, instruction, actor, recorder, clock, rate_hz, observers=observers), recorder
+    return PolicyLoop(sight, instruction, actor, recorder, clock, rate_hz, observers=observers, joints=joints), recorder
 
 
 def test_every_new_frame_is_answered_at_its_capture_time() -> None:
@@ -387,3 +402,42 @@ def test_the_capture_time_of_two_cameras_is_the_older_one(make_bundle: Callable[
     assert acted.stages.capture == clock.now_ns() - 50
     assert inputs["image_left"].tolist() == np.full((1, 8, 8, 3), 90).tolist()
     assert inputs["image_right"].tolist() == np.full((1, 8, 8, 3), 50).tolist()
+
+
+def test_the_state_reaches_the_policy_and_a_policy_without_gets_none() -> None:
+    clock = FakeClock()
+    actor, joints = SlowActor(clock), Joints(0.5, -0.25)
+    policy, _ = loop(clock, film(clock), actor=actor, joints=joints)
+    policy.turn()
+    joints.state = (1.0, 2.0)
+    policy.turn()
+    states = [observation.state for observation in actor.seen]
+    assert [None if s is None else s.tolist() for s in states] == [[0.5, -0.25], [1.0, 2.0]]
+    other = SlowActor(clock)
+    loop(clock, film(clock), actor=other)[0].turn()
+    assert other.seen[0].state is None
+
+
+def test_a_state_that_is_not_known_is_said_and_never_made_up() -> None:
+    clock = FakeClock()
+    actor, joints = SlowActor(clock), Joints(0.5)
+    policy, recorder = loop(clock, film(clock), actor=actor, joints=joints)
+    joints.state = None
+    for _ in range(3):
+        policy.turn()
+    assert actor.seen == []
+    assert recorder.of(Idle) == [Idle(IdleReason.NO_STATE, "joint 'elbow' is 0.3 s old")] * 3
+    assert len(recorder.of(Health)) == 3
+    assert policy.counts["numb"] == 3
+    joints.state = (0.5,)
+    policy.turn()
+    assert len(recorder.of(ChunkMessage)) == 1
+
+
+def test_a_missing_state_is_told_before_a_missing_instruction() -> None:
+    clock = FakeClock()
+    joints = Joints()
+    joints.state = None
+    policy, recorder = loop(clock, film(clock), lambda: None, joints=joints)
+    policy.turn()
+    assert [idle.reason for idle in recorder.of(Idle) if isinstance(idle, Idle)] == [IdleReason.NO_STATE]
