@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import select
 import socket
-import stat
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from jetvla.runtime.errors import LinkError
+from jetvla.runtime.link.listener import admit, listen
 from jetvla.runtime.link.protocol import MAX_PACKET, Hello, Message, decode
 
-MODE = 0o660
 PACKETS_PER_POLL = 64
-
-_CREDENTIALS = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class GuardLink:
         self._allowed = frozenset(allowed_uids)
         self._peer: socket.socket | None = None
         self._greeted = False
-        self._listener = _listen(path)
+        self._listener = listen(path)
 
     @property
     def connected(self) -> bool:
@@ -73,17 +67,9 @@ class GuardLink:
         return events
 
     def _accept(self) -> socket.socket | None:
-        try:
-            peer, _ = self._listener.accept()
-        except BlockingIOError:
-            return None
-        peer.setblocking(False)
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, _ = _CREDENTIALS.unpack(credentials)
-        if uid not in self._allowed:
-            peer.close()
-            raise LinkError(f"process {pid} of user {uid} is not allowed to connect to {self._path}")
-        self._greeted = False
+        peer = admit(self._listener, self._allowed)
+        if peer is not None:
+            self._greeted = False
         return peer
 
     def _receive(self, peer: socket.socket) -> Iterator[Message]:
@@ -116,33 +102,3 @@ class GuardLink:
         self._disconnect()
         self._listener.close()
         self._path.unlink(missing_ok=True)
-
-
-def _listen(path: Path) -> socket.socket:
-    _remove_dead(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        listener.setblocking(False)
-        # On Linux the mode of the unbound socket is the mode of its file.
-        os.fchmod(listener.fileno(), MODE)
-        listener.bind(str(path))
-        path.chmod(MODE)
-        listener.listen(1)
-    except OSError as error:
-        listener.close()
-        raise LinkError(f"{path}: cannot listen: {error}") from None
-    return listener
-
-
-def _remove_dead(path: Path) -> None:
-    """Remove what a killed guard left; LinkError if a living one answers, or if it is no socket."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise LinkError(f"{path}: is there already and is not a socket; remove it")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
-            raise LinkError(f"{path}: another guard is listening; stop it first")
-    path.unlink()
