@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,13 @@ def load_checkpoint(folder: Path, overrides: Mapping[str, Any] | None = None) ->
         CheckpointError: naming the missing file, or listing every tensor that does not fit.
         ConfigError: naming every wrong key of ``config.yaml``.
     """
+    if not (folder / CONFIG).exists():
+        raise CheckpointError(f"{folder} is no checkpoint: it has neither {CONFIG} nor LeRobot's config.json")
     raw = {**read_yaml(folder / CONFIG), **(overrides or {})}
-    family = find_family(str(raw.get("family", "end_to_end")))
+    try:
+        family = find_family(str(raw.get("family", "end_to_end")))
+    except ConfigError as error:
+        raise ConfigError(f"{folder / CONFIG}: {error}") from None
     settings = family.settings(raw, str(folder / CONFIG))
     weights = folder / WEIGHTS if (folder / WEIGHTS).is_file() else folder / PICKLED_WEIGHTS
     if not weights.is_file():
@@ -83,7 +90,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(raw).__name__}")
@@ -93,12 +100,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _read_normalization(path: Path, settings: PolicySettings) -> ActionNormalization:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; it holds the mean and std of every action") from error
     actions = validated(ActionNormalization, raw, str(path))
     wrong = {len(actions.mean), len(actions.std)} - {len(settings.action)}
     if wrong:
-        raise CheckpointError(f"{path}: mean and std must have {len(settings.action)} numbers, not {wrong.pop()}")
+        raise CheckpointError(
+            f"{path}: mean and std must have {len(settings.action)} numbers, not {wrong.pop()}: the action spec "
+            f"describes {', '.join(settings.action.names)}; take the one that the policy was trained with"
+        )
     return actions
 
 
@@ -112,18 +122,34 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _read_safetensors(path: Path) -> object:
     try:
+        # The library says of every file that it cannot open that there is none.
+        path.open("rb").close()
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged: {error}; copy the checkpoint again") from error
 
 
 def read_pickle(path: Path) -> object:
     """What ``torch.save`` wrote, of tensors and plain values only; CheckpointError if it is damaged or holds more."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # damaged bytes make the unpickler raise anything, such as KeyError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} is damaged or unsafe to load: {reason}") from error
+        raise CheckpointError(f"{path} is {_fault(error)}") from error
+
+
+def _fault(error: Exception) -> str:
+    """In our own words: PyTorch's advise to load the file in spite of it."""
+    found = re.search(r"\bGLOBAL (\S+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and found is not None:
+        return (
+            f"unsafe to load: it holds {found[1]}, which is code and no tensor; nothing of it was run. "
+            "Save the weights alone, with torch.save(model.state_dict(), FILE)"
+        )
+    return f"damaged, or no file of torch.save ({type(error).__name__}); copy it again"
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -132,7 +158,9 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     problems = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in state]
     problems += [f"unknown: {name} {list(state[name].shape)}" for name in state if name not in own]
     for name in own.keys() & state.keys():
-        if own[name].shape != state[name].shape:
+        if own[name].is_floating_point() != state[name].is_floating_point():
+            problems.append(f"of another type: {name} is {state[name].dtype}, must be {own[name].dtype}")
+        elif own[name].shape != state[name].shape:
             problems.append(f"mis-shaped: {name} is {list(state[name].shape)}, must be {list(own[name].shape)}")
         elif not torch.isfinite(state[name]).all():
             problems.append(f"not finite: {name}")

@@ -21,8 +21,11 @@ READERS: dict[str, str] = {
 
 
 def is_lerobot(folder: Path) -> bool:
-    """Whether LeRobot saved a policy in ``folder``."""
-    return (folder / CONFIG).is_file()
+    """Whether LeRobot saved a policy in ``folder``; CheckpointError if that cannot be told."""
+    try:
+        return (folder / CONFIG).is_file()
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror}; give this user access to it") from error
 
 
 def load_lerobot(
@@ -59,6 +62,8 @@ def load_lerobot(
 def _kind(path: Path) -> str:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); copy the checkpoint again") from error
     return str(raw.get("type")) if isinstance(raw, dict) else "none"

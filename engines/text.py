@@ -28,9 +28,15 @@ class TextEncoder:
     @classmethod
     def read(cls, path: Path) -> TextEncoder:
         """Read a Hugging Face ``tokenizer.json``; CheckpointError if it is none or has no padding token."""
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing; save it with tokenizer.backend_tokenizer.save('tokenizer.json')")
-        return cls.parse(path.read_text(encoding="utf-8"), str(path))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"{path} is missing; save it with tokenizer.backend_tokenizer.save('tokenizer.json')"
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}; copy it again") from error
+        return cls.parse(text, str(path))
 
     @classmethod
     def parse(cls, text: str, where: str) -> TextEncoder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,6 +12,10 @@ from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.manifest import CameraSpec, Execution, ResizeSpec
 
 RGB = tuple[float, float, float]
+# What is finite as float32.
+_FLOAT32 = 3.4028235e38
+_Number = Annotated[float, Field(ge=-_FLOAT32, le=_FLOAT32)]
+_NotNegative = Annotated[float, Field(ge=0, le=_FLOAT32)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -66,10 +70,10 @@ class PolicySettings(Settings):
 
 
 class ActionNormalization(Settings):
-    """``action = output * std + mean``, per dimension."""
+    """``action = output * std + mean``, per dimension; ``std`` is 0 for what never moved."""
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[_Number, ...]
+    std: tuple[_NotNegative, ...]
 
     @classmethod
     def identity(cls, dimensions: int) -> ActionNormalization:

@@ -70,9 +70,23 @@ class _Malice:
 def test_a_malicious_pickle_is_refused_unrun(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"weight": _Malice(tmp_path / "pwned")}, folder / "model.pt")
-    with pytest.raises(CheckpointError, match=r"model\.pt is damaged or unsafe"):
+    with pytest.raises(CheckpointError, match=r"model\.pt is unsafe to load: it holds posix\.mkdir") as caught:
         load_checkpoint(folder)
+    # What PyTorch itself says is how to load it all the same.
+    assert "weights_only" not in str(caught.value)
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.5, 0.99])
+@pytest.mark.parametrize("file", ["model.pt", "model.safetensors"])
+def test_truncated_weights_are_damaged(folder: Path, policy: Policy, file: str, part: float) -> None:
+    if file == "model.pt":
+        (folder / "model.safetensors").unlink()
+        torch.save(policy.network.state_dict(), folder / file)
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(CheckpointError, match=rf"{file} is damaged.*copy"):
+        load_checkpoint(folder)
 
 
 def test_a_state_dict_and_nothing_else_is_taken_from_a_pt_file(policy: Policy, folder: Path) -> None:
@@ -86,24 +100,36 @@ def test_a_state_dict_and_nothing_else_is_taken_from_a_pt_file(policy: Policy, f
     np.testing.assert_array_equal(act(load_checkpoint(folder)), act(policy))
 
 
-def test_damaged_safetensors_are_an_error(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+def test_weights_of_another_type_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor.to(torch.int32) for name, tensor in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"of another type: action_head\.0\.bias is torch\.int32"):
         load_checkpoint(folder)
+
+
+def test_a_folder_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is no checkpoint: it has neither config\.yaml nor"):
+        load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("file", "content", "error", "message"),
     [
-        ("normalization.json", '{"mean": [0], "std": [1]}', CheckpointError, "must have 7 numbers, not 1"),
+        ("normalization.json", '{"mean": [0], "std": [1]}', CheckpointError, r"must have 7 numbers, not 1.*x, y, z"),
+        ("normalization.json", '{"mean": [NaN], "std": [-1]}', ConfigError, r"mean\.0: .*std\.0: "),
+        ("normalization.json", '{"mean": [1e39], "std": [Infinity]}', ConfigError, r"mean\.0: .*std\.0: "),
         ("normalization.json", "{", CheckpointError, "cannot read"),
+        ("normalization.json", "[" * 100_000, CheckpointError, "cannot read"),
         ("tokenizer.json", "{}", CheckpointError, "not a tokenizers file"),
+        ("tokenizer.json", "\udcff", CheckpointError, "cannot be read"),
         ("config.yaml", "- a list", ConfigError, "must hold keys and values"),
         ("config.yaml", "family: [", ConfigError, "is not YAML"),
+        ("config.yaml", "family: other", ConfigError, "'other' is unknown; choose one of"),
+        ("config.yaml", "\udcff", ConfigError, "is not YAML"),
     ],
 )
 def test_bad_files_are_named(folder: Path, file: str, content: str, error: type[Exception], message: str) -> None:
-    (folder / file).write_text(content)
+    (folder / file).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(error, match=message) as caught:
         load_checkpoint(folder)
     assert file in str(caught.value)

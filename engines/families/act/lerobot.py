@@ -65,7 +65,9 @@ def read_lerobot(
         "model": config.sizes(),
         **_inputs(config, before),
     }
-    actions = ActionNormalization.model_validate(after.inverse(ACTION, "ACTION", config.action_size).centred())
+    actions = validated(
+        ActionNormalization, after.inverse(ACTION, "ACTION", config.action_size).centred(), f"{folder}: the action"
+    )
     return validated(ActSettings, raw, str(folder / CONFIG)), FAMILY.canonical(tensors), actions
 
 
