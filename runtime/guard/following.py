@@ -76,7 +76,8 @@ class Following:
         """Which of the dimensions is too far away; empty if none. Both [D]; NaN is no measurement."""
         if not len(self._index):
             return ""
-        square = np.nan_to_num(np.square(command[self._index] - measured[self._index]), posinf=np.inf)
+        off = command[self._index] - measured[self._index]
+        square = np.where(np.isnan(off), 0.0, off * off)
         distance = np.sqrt(np.bincount(self._group, square, minlength=len(self._limits)))
         over = distance > self._limits
         if not over.any():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import cycle, pairwise
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.arming import State
+from jetvla.runtime.guard.box import Box
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.rig import GuardRig
+from jetvla.runtime.guard.core import Guard
+from jetvla.runtime.guard.limits import Limits
+from jetvla.runtime.guard.rig import BUNDLE, GuardRig
 from jetvla.runtime.link.protocol import IdleReason
 
 Array = NDArray[np.float64]
@@ -70,6 +74,10 @@ def action(spec: ActionSpec) -> st.SearchStrategy[list[float]]:
     number = st.one_of(sensible, sensible, sensible, extreme, single)
     return st.lists(number, min_size=len(spec), max_size=len(spec))
 
+
+# A policy that may jump and ask for too much without being latched, so that more of its motion is seen.
+PATIENT = Limits(seam_m=1e9, seam_rad=1e9, seam_ratio=1e9, excess_count=1000, excess_window=1000)
+limits = st.sampled_from([Limits(), PATIENT, PATIENT])
 
 Step = tuple[str, object]
 
@@ -159,10 +167,19 @@ def judge_rates(t: Array, v: Array, limits: tuple[float, float, float, float]) -
     assert (j <= jerk * (1 + ROUNDING) + noise).all()
 
 
+def judge_travel(t: Array, way: Array, limit_100ms: float, limit_1s: float) -> None:
+    """``way[k]`` was covered from ``t[k]`` to ``t[k + 1]``: no window holds more than its limit."""
+    so_far = np.concatenate([[0.0], np.cumsum(way)])
+    for span, limit in ((0.1, limit_100ms), (1.0, limit_1s)):
+        before = np.interp(t - span, t, so_far)
+        assert (so_far - before <= limit * (1 + ROUNDING)).all()
+
+
 def judge_twist(rig: GuardRig) -> None:
     for t, values in published(rig):
         judge_rates(t, values[:, :3], (V, UP, DOWN, JERK))
         judge_rates(t, values[:, 3:6], (W, W_UP, W_DOWN, W_JERK))
+        judge_travel(t, np.linalg.norm(values[:-1, :3], axis=1) * np.diff(t), V * 0.1, V * 1.0)
 
 
 def broken_clock(rig: GuardRig) -> bool:
@@ -171,38 +188,44 @@ def broken_clock(rig: GuardRig) -> bool:
 
 
 @RULES
-@given(steps(TWIST))
-def test_twists_stay_within_the_limits(sequence: list[Step]) -> None:
-    rig = GuardRig(TWIST)
+@given(steps(TWIST), limits)
+def test_twists_stay_within_the_limits(sequence: list[Step], limits: Limits) -> None:
+    rig = GuardRig(TWIST, limits=limits)
     rig.arm()
     play(rig, sequence)
-    assert "violation" not in rig.faults()
+    assert not {"violation", "travel"} & set(rig.faults())
     if not broken_clock(rig):
         judge_twist(rig)
 
 
 @RULES
-@given(steps(DELTAS))
-def test_deltas_stay_within_the_limits(sequence: list[Step]) -> None:
-    rig = GuardRig(DELTAS)
+@given(steps(DELTAS), limits)
+def test_deltas_stay_within_the_limits(sequence: list[Step], limits: Limits) -> None:
+    rig = GuardRig(DELTAS, limits=limits)
     rig.arm()
     play(rig, sequence)
-    assert "violation" not in rig.faults()
+    assert not {"violation", "travel"} & set(rig.faults())
     if not broken_clock(rig):
         judge_twist(rig)
-    for _, values in published(rig):
-        assert ((values[:, 6] >= 0.0) & (values[:, 6] <= 1.0)).all()
+    for t, values in published(rig):
+        grip = values[:, 6]
+        assert ((grip >= 0.0) & (grip <= 1.0)).all()
+        assert (np.abs(np.diff(grip)) <= np.diff(t) * (1 + ROUNDING) + 1e-12).all()
 
 
 @RULES
-@given(steps(JOINTS), st.lists(st.floats(-0.9, 0.9), min_size=4, max_size=4))
-def test_joints_stay_within_range_velocity_and_acceleration(sequence: list[Step], start: list[float]) -> None:
-    rig = GuardRig(JOINTS, ChunkTiming(2, 0.1, 0.1))
+@given(steps(JOINTS), st.lists(st.floats(-0.9, 0.9), min_size=4, max_size=4), limits)
+def test_joints_stay_within_range_velocity_and_acceleration(
+    sequence: list[Step], start: list[float], limits: Limits
+) -> None:
+    rig = GuardRig(JOINTS, ChunkTiming(2, 0.1, 0.1), limits)
     rig.guard.on_feedback(np.array(start))
     rig.arm()
     play(rig, sequence)
-    assert "violation" not in rig.faults()
+    assert not {"violation", "travel"} & set(rig.faults())
     for t, p in published(rig):
+        for joint in p.T:
+            judge_travel(t, np.abs(np.diff(joint)), 0.05 * 1.02, 0.5 * 1.02)
         assert (np.abs(p) <= 1.0 + 1e-9).all()
         dt = np.diff(t)
         moved = dt > 1e-5
@@ -283,3 +306,133 @@ def test_only_armed_and_stopping_robots_are_told_anything(sequence: list[Step]) 
         assert armed or result.command is None
         if result.state is State.DISARMED and result.command is None:
             armed = False
+
+
+@pytest.mark.parametrize("spec", [TWIST, DELTAS, JOINTS], ids=["velocities", "deltas", "positions"])
+@settings(RULES, max_examples=15)
+@given(
+    period=st.integers(1, 30),
+    back_and_forth=st.booleans(),
+    jitter=st.lists(st.floats(0.001, 0.03), min_size=1, max_size=20),
+)
+def test_full_speed_is_legal_for_ever(spec: ActionSpec, period: int, back_and_forth: bool, jitter: list[float]) -> None:
+    """Windowed travel takes nothing from a policy that only uses the speed it has."""
+    rig = GuardRig(spec, limits=PATIENT)
+    rig.guard.on_feedback(np.zeros(len(spec)))
+    rig.arm()
+    size = np.full(len(spec), 1.0 if spec is JOINTS else 0.25 / math.sqrt(3))
+    for k in range(600):
+        if k % 5 == 0:
+            rig.health()
+            sign = -1.0 if back_and_forth and (k // period) % 2 else 1.0
+            rig.chunk(sign * size / (10.0 if spec is DELTAS else 1.0))
+        rig.step(jitter[k % len(jitter)])
+    assert rig.faults() == []
+    assert rig.guard.state is State.ARMED
+
+
+AXES = 0.3
+
+
+@settings(RULES, max_examples=25)
+@given(
+    start=st.lists(st.floats(-AXES, AXES), min_size=3, max_size=3),
+    actions=st.lists(st.lists(st.floats(-0.4, 0.4), min_size=6, max_size=6), min_size=1, max_size=16),
+    ticks=st.lists(st.integers(1, 30), min_size=1, max_size=16),
+    jitter=st.lists(st.floats(0.002, 0.02), min_size=1, max_size=20),
+    delay=st.integers(0, 3),
+)
+def test_a_robot_that_does_what_it_is_told_never_leaves_the_box(
+    start: list[float], actions: list[list[float]], ticks: list[int], jitter: list[float], delay: int
+) -> None:
+    box = Box("base", (-AXES, -AXES, -AXES), (AXES, AXES, AXES))
+    patient = {"seam_ratio": 1e9, "excess_count": 1000, "excess_window": 1000, "workspace": box}
+    rig = GuardRig(TWIST, limits=Limits.from_overrides(patient))
+    way = [(rig.clock.now_ns(), np.array(start))] * (delay + 1)
+    rig.guard.on_pose(way[0][1], way[0][0])
+    rig.arm()
+    velocity, count = np.zeros(3), 0
+    for action, n in zip(actions, cycle(ticks), strict=False):
+        rig.chunk(action)
+        for k in range(n):
+            if k % 10 == 0:
+                rig.health()
+            dt_s = jitter[count % len(jitter)]
+            count += 1
+            position = way[-1][1] + velocity * dt_s
+            command = rig.step(dt_s).command
+            velocity = np.zeros(3) if command is None else command.values[:3]
+            way.append((rig.clock.now_ns(), position))
+            rig.guard.on_pose(way[-1 - delay][1], way[-1 - delay][0])
+            assert (np.abs(position) <= AXES + 1e-9).all()
+
+
+@settings(RULES, max_examples=20)
+@given(st.lists(st.tuples(st.sampled_from([True, True, True, False, None]), st.integers(1, 40)), max_size=20))
+def test_a_robot_moves_only_while_the_switch_is_held(beats: list[tuple[bool | None, int]]) -> None:
+    rig = GuardRig(TWIST)
+    rig.guard = Guard(rig.spec, rig.timing, rig.limits, 100.0, BUNDLE, rig.clock, needs_deadman=True)
+    rig.guard.on_deadman(True)
+    rig.arm()
+    held_ns = rig.clock.now_ns()
+    released = False
+    for held, ticks in beats:
+        if held is not None:
+            rig.guard.on_deadman(held)
+            released = released or not held
+            held_ns = rig.clock.now_ns() if held else held_ns
+        for k in range(ticks):
+            if k % 10 == 0:
+                rig.health()
+                rig.chunk([0.2, 0, 0, 0, 0, 0])
+            rig.step()
+            silent_s = (rig.clock.now_ns() - held_ns) / 1e9
+            released = released or silent_s > 0.25
+            if released:
+                assert rig.guard.state is not State.ARMED
+            # A stop from 0.25 m/s takes 0.4 s, and the grid of ticks 20 ms.
+            command = rig.results[-1].command
+            if silent_s > 0.25 + 0.42 and command is not None:
+                assert not command.values.any()
+    judge_twist(rig)
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f != "stall"])
+@settings(RULES, max_examples=10)
+@given(
+    targets=st.lists(st.lists(st.floats(-2, 2), min_size=4, max_size=4), min_size=1, max_size=8),
+    ticks=st.integers(1, 12),
+)
+def test_after_any_fault_joints_hold_within_half_a_second(fault: str, targets: list[list[float]], ticks: int) -> None:
+    rig = GuardRig(JOINTS, ChunkTiming(1, 0.1, 0.1), PATIENT)
+    rig.guard.on_feedback(np.zeros(4))
+    rig.arm()
+    for each in targets:
+        rig.health()
+        rig.chunk(each)
+        for _ in range(ticks):
+            rig.step()
+    if fault == "not a number":
+        for _ in range(3):
+            rig.chunk([math.nan] * 4)
+    else:
+        FAULTS[fault](rig)
+    at_fault = rig.results[-1].shaped
+    for _ in range(60):
+        rig.step()
+    held = np.array([r.shaped for r in rig.results[-10:]])
+    assert (held == held[0]).all()
+    # Not zero, which is a motion: where a stop from 0.5 rad/s ends at the latest.
+    assert (np.abs(held[0] - at_fault) <= 0.5 * (0.25 / 2 + 0.15) + 0.5 * 0.02).all()
+
+
+@RULES
+@given(steps(TWIST))
+def test_only_a_reset_leads_out_of_latched(sequence: list[Step]) -> None:
+    rig = GuardRig(TWIST)
+    rig.arm()
+    play(rig, sequence)
+    changes = [e for e in rig.events if e.kind == "state"]
+    for before, after in pairwise(changes):
+        if before.state is State.LATCHED:
+            assert (after.state, after.reason) == (State.DISARMED, "reset by the operator")
