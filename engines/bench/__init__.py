@@ -5,5 +5,7 @@
     python -m jetvla.engines.bench speed BUNDLE --engines DIR    the base-size reference beside the course's way
     python -m jetvla.engines.bench fidelity BUNDLE DATA          action error of a trained policy, by way
     python -m jetvla.engines.bench selection BUNDLE DATA         action error by choice of calibration samples
+    python -m jetvla.engines.bench seams BUNDLE DATA             jumps and jerk of a recorded run, by execution
+    python -m jetvla.engines.bench jitter BUNDLE                 lateness of the guard's tick beside the policy
     python -m jetvla.engines.bench numerics                      INT8 with and without SmoothQuant, base size
 """

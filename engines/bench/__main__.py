@@ -41,9 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     four.add_argument("bundle", type=Path)
     four.add_argument("data", type=Path)
     four.set_defaults(run=_selection)
+    five = kinds.add_parser("jitter")
+    five.add_argument("bundle", type=Path)
+    five.add_argument("--seconds", type=float, default=30.0, help="of each way (default: 30)")
+    five.set_defaults(run=_jitter)
     three = kinds.add_parser("numerics")
     three.add_argument("--size", choices=("base", "tiny"), default="base")
     three.set_defaults(run=_numerics)
+    five = kinds.add_parser("seams")
+    five.add_argument("bundle", type=Path)
+    five.add_argument("data", type=Path)
+    five.add_argument("--episode", metavar="NAME", help="(default: the last one)")
+    five.add_argument("--replan", type=float, metavar="S", help="time between chunks (default: the bundle's)")
+    five.add_argument(
+        "--latency", type=float, default=0.1, metavar="S", help="from a frame to its chunk (default: 0.1)"
+    )
+    five.add_argument("--speed", type=float, default=1.0, metavar="X", help="all limits of rates times this")
+    five.set_defaults(run=_seams)
     arguments = parser.parse_args(argv)
     figures, enough = arguments.run(arguments, Console(width=120))
     if arguments.json is not None:
@@ -103,6 +117,18 @@ def _selection(arguments: argparse.Namespace, console: Console) -> tuple[Any, bo
     return [dataclasses.asdict(row) for row in rows], True
 
 
+def _jitter(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
+    from jetvla.engines.bench.jitter import jitter
+
+    rows = jitter(arguments.bundle, arguments.seconds)
+    title = f"lateness of a 100 Hz tick, {rows[0].ticks} ticks each in turns, the policy on every core, microseconds"
+    table = _table(title, "way", "scheduling", "p50", "p99", "max")
+    for r in rows:
+        table.add_row(r.way, r.scheduling, f"{r.p50_us:.0f}", f"{r.p99_us:.0f}", f"{r.max_us:.0f}")
+    console.print(table)
+    return [dataclasses.asdict(row) for row in rows], True
+
+
 def _numerics(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.engines.bench.numerics import numerics
 
@@ -113,6 +139,30 @@ def _numerics(arguments: argparse.Namespace, console: Console) -> tuple[Any, boo
     console.print(table)
     console.print(f"peak memory of the process: {result.peak_mb:.0f} MB")
     return dataclasses.asdict(result), True
+
+
+def _seams(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
+    from jetvla.calibration.episodes import open_episodes
+    from jetvla.engines.bench.seams import RATES, named, recorded_chunks, seams
+    from jetvla.runtime.bundle import Bundle
+    from jetvla.runtime.guard.chunk import ChunkTiming
+    from jetvla.runtime.guard.limits import Limits
+
+    bundle, episode = Bundle.open(arguments.bundle, None), named(open_episodes(arguments.data), arguments.episode)
+    timing = ChunkTiming.of(bundle.manifest)
+    if arguments.replan is not None:
+        timing = dataclasses.replace(timing, replan_s=arguments.replan)
+    comings = recorded_chunks(bundle, episode, timing.replan_s, arguments.latency)
+    limits = Limits().scaled(**dict.fromkeys(RATES, arguments.speed))
+    rows = seams(comings, bundle.manifest.action, timing, limits)
+    apart = f"{len(comings)} chunks, {timing.replan_s:.3g} s apart"
+    title = f"{bundle.manifest.name} on {episode.name}: {apart}, worst dimension"
+    table = _table(title, "execution", "jump", "acceleration", "jerk", "typical jerk", "latching seams")
+    for r in rows:
+        numbers = (f"{x:.3g}" for x in (r.jump, r.acceleration, r.jerk, r.typical_jerk))
+        table.add_row(r.execution, *numbers, str(r.latches))
+    console.print(table)
+    return [dataclasses.asdict(row) for row in rows], True
 
 
 def _table(title: str, *columns: str) -> Table:
