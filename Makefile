@@ -78,6 +78,7 @@ bench: $(BENCH)/base $(BENCH)/table-robot
 	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/speed.json speed $(BENCH)/base --engines $(BENCH)/engines
 	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/fidelity.json \
 	    fidelity $(BENCH)/table-robot $(BENCH)/episodes --engines $(BENCH)/engines
+	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/jitter.json jitter $(BENCH)/base
 
 # INT8 of the reference size with outlier channels, with and without SmoothQuant, and the builder's memory.
 bench-numerics: setup
