@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config
+from jetvla.runtime.guard.residence import LinuxHost, settle
 from jetvla.runtime.guard.scheduling import LinuxKernel, Scheduling, be_timely
 from jetvla.services.daemon import keep_for_good, run_daemon
 from jetvla.services.guard_process import GuardProcess
@@ -32,6 +33,9 @@ def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
         process.report.scheduling = describe(be_timely(LinuxKernel()))
         log.info("scheduling: %s", process.report.scheduling)
         keep_for_good()
+        residence = settle(LinuxHost())
+        place = "any CPU" if residence.cpu is None else f"CPU {residence.cpu}"
+        log.info("memory %slocked, %s %s", "" if residence.locked else "not ", place, residence.refused)
         process.run(asked.is_set)
 
 
