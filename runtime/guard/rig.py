@@ -47,13 +47,16 @@ class GuardRig:
         timing: ChunkTiming | None = None,
         limits: Limits | None = None,
         rate_hz: float = 100.0,
+        needs_deadman: bool = False,
+        needs_feedback: bool = False,
     ) -> None:
         self.spec = spec or twist_spec()
         self.timing = timing or ChunkTiming(horizon=1, dt_s=0.1, replan_s=0.1)
         self.limits = limits or Limits()
         self.period_s = 1.0 / rate_hz
         self.clock = FakeClock()
-        self.guard = Guard(self.spec, self.timing, self.limits, rate_hz, BUNDLE, self.clock)
+        inputs = (needs_deadman, needs_feedback)
+        self.guard = Guard(self.spec, self.timing, self.limits, rate_hz, BUNDLE, self.clock, *inputs)
         self.instruction = Instruction.of("pick up the red block", self.clock.now_ns())
         self.results: list[TickResult] = []
         self.beating = True
