@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from jetvla.runtime.ros.spinner import Mailbox
@@ -33,6 +35,9 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
     def serve(self, transitions: Transitions, mailbox: Mailbox) -> None:
         """From now on ask ``transitions``, which are done where ``mailbox`` is worked off."""
         self._transitions, self._mailbox = transitions, mailbox
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                service.callback = partial(self._change, service.callback)
 
     def start(self) -> None:
         """Go to ``active``, as a lifecycle manager would."""
@@ -53,6 +58,15 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def on_shutdown(self, _: Any) -> TransitionCallbackReturn:
         return self._do("shutdown")
+
+    def _change(self, change: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
+        """rclpy raises, and never answers, where no arrow of the lifecycle leads from here."""
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            self.get_logger().error(f"no such transition from here: {error}")
+            response.success = False
+            return response
 
     def _do(self, name: str) -> TransitionCallbackReturn:
         if self._transitions is None:

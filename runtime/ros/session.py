@@ -53,7 +53,8 @@ class RosSession:
 
     def wake(self) -> None:
         """Make a :meth:`spin_once` of another thread return."""
-        self._executor.wake()
+        # Its own wake() makes it look again, and wait on if there is nothing to do.
+        self._executor.create_task(lambda: None)
 
     def close(self) -> None:
         self._executor.shutdown()

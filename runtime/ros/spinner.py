@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +14,11 @@ from jetvla.runtime.ros.session import RosSession
 # A wait of rclpy may follow the wall clock, and so outlast any time-out when that is set back: what matters
 # wakes it.
 _WAIT_S = 1.0
+# Between two failures, or one that lasts would fill the log and the processor.
+_PAUSE_S = 0.02
 ANSWER_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Mailbox:
@@ -68,8 +73,13 @@ class Spinner:
 
     def _spin(self) -> None:
         while not self._closing.is_set():
-            self._changes.work()
-            self._session.spin_once(_WAIT_S)
+            try:
+                self._changes.work()
+                self._session.spin_once(_WAIT_S)
+            except Exception:
+                # One message that breaks its callback must not make the node deaf to the e-stop after it.
+                log.exception("a callback of ROS 2 failed; going on")
+                self._closing.wait(_PAUSE_S)
 
     def change(self, action: Callable[[], None]) -> None:
         """Do ``action`` between two spins: rclpy's entities may change only while nobody spins."""
