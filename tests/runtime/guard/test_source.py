@@ -293,3 +293,12 @@ def test_the_old_plan_is_what_is_asked_for_and_not_the_newest_chunk() -> None:
     assert asked(s, 1060) == (0.045, "policy")
     found = s.take(chunk(0.15, 1060), 1060 * MS)
     assert "would jump by 0.105 m/s" in found[0].reason
+
+
+@pytest.mark.parametrize("execution", ["temporal_ensemble", "blend"])
+def test_chunks_on_the_two_sides_of_a_seam_are_not_merged(execution: Execution) -> None:
+    s = RequestSource(twist_spec(), ChunkTiming(4, 0.1, 0.1, execution), Limits())
+    s.instruction(GO)
+    s.take(chunk(-0.2, 1000), 1000 * MS)
+    s.take(chunk(0.2, 1010), 1010 * MS, following=False)
+    assert asked(s, 1010) == (0.2, "policy")
