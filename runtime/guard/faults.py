@@ -60,6 +60,7 @@ FAULTS: dict[str, Fault] = {
         Fault("golden", Reaction.STOP, "the engine does not reproduce the golden samples"),
         Fault("no_health", Reaction.STOP, "no health report for too long"),
         Fault("no_camera", Reaction.STOP, "the policy waits for a camera"),
+        Fault("no_state", Reaction.STOP, "the policy waits for joint states"),
         Fault("stale_frame", Reaction.STOP, "the newest frame is too old"),
         Fault("frozen_frame", Reaction.STOP, "a camera repeats the same image"),
         Fault("dark_frame", Reaction.STOP, "a camera sees nothing"),

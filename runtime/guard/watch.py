@@ -8,6 +8,12 @@ from jetvla.runtime.clock import NS_PER_S, seconds_to_ns
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.link.protocol import CameraHealth, Health, Hello, Idle, IdleReason
 
+# That it has no instruction is no fault.
+_IDLE_FAULTS = {
+    IdleReason.NO_CAMERA: ("no_camera", "the policy waits for a camera"),
+    IdleReason.NO_STATE: ("no_state", "the policy waits for joint states"),
+}
+
 
 class Watch:
     """Holds the newest reports; :meth:`faults` judges them.
@@ -84,8 +90,9 @@ class Watch:
         if silence_ns > self._silence_ns:
             yield "link_silent", f"nothing from the policy for {silence_ns / NS_PER_S:.3f} s"
         yield from self._identity(self._hello)
-        if self._idle is not None and self._idle.reason is IdleReason.NO_CAMERA:
-            yield "no_camera", self._idle.text or "the policy waits for a camera"
+        if self._idle is not None and self._idle.reason in _IDLE_FAULTS:
+            fault, meaning = _IDLE_FAULTS[self._idle.reason]
+            yield fault, self._idle.text or meaning
         age_ns = now_ns - self._health_at_ns
         if self._health is None:
             yield "no_health", "no health report since the policy connected"

@@ -84,6 +84,7 @@ def test_arming_starts_at_rest_whatever_shadow_did() -> None:
         (lambda rig: rig.health(dark=True), "dark_frame"),
         (lambda rig: rig.hello(), "no_health"),
         (lambda rig: rig.idle(IdleReason.NO_CAMERA), "no_camera"),
+        (lambda rig: rig.idle(IdleReason.NO_STATE, "elbow is 0.3 s old"), "no_state: elbow is 0.3 s old"),
     ],
 )
 def test_arming_is_refused_with_the_reason(prepare: Callable[[GuardRig], None], reason: str) -> None:
@@ -268,6 +269,7 @@ STOPPING_FAULTS: dict[str, Callable[[GuardRig], object]] = {
     "dark_frame": lambda rig: rig.health(dark=True),
     "frame_size": lambda rig: rig.health(size_changed=True),
     "no_camera": lambda rig: rig.idle(IdleReason.NO_CAMERA),
+    "no_state": lambda rig: rig.idle(IdleReason.NO_STATE),
     "peers": lambda rig: rig.guard.on_peers(False, "another publisher"),
     "stall": lambda rig: rig.clock.advance(0.04),
     "late_chunks": lambda rig: [rig.chunk(FORWARD, age_s=age_s) for age_s in (0.15, 0.14, 0.13)],

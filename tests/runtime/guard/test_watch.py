@@ -102,6 +102,8 @@ def test_no_camera_is_a_fault_and_no_instruction_is_not(watch: Watch) -> None:
     assert watch.faults(NOW) == {"no_camera": "front: no device"}
     watch.idle(Idle(IdleReason.NO_CAMERA), NOW)
     assert watch.faults(NOW) == {"no_camera": "the policy waits for a camera"}
+    watch.idle(Idle(IdleReason.NO_STATE), NOW)
+    assert watch.faults(NOW) == {"no_state": "the policy waits for joint states"}
     watch.chunk(NOW)
     assert watch.faults(NOW) == {}
 
