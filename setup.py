@@ -7,5 +7,8 @@ FOLDERS = ("runtime", "engines", "calibration", "services")
 setup(
     packages=[f"jetvla.{p}" for folder in FOLDERS for p in find_packages(include=[folder, f"{folder}.*"])],
     package_dir={f"jetvla.{folder}": folder for folder in FOLDERS},
-    package_data={f"jetvla.{folder}": ["py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css"] for folder in FOLDERS},
+    package_data={
+        f"jetvla.{folder}": ["py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css", "launch/*.launch.py"]
+        for folder in FOLDERS
+    },
 )
