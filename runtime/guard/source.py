@@ -40,7 +40,7 @@ class RequestSource:
         self._ttl_ns = seconds_to_ns(limits.instruction_ttl_s)
         self._future_ns = seconds_to_ns(limits.future_s)
         self._instruction: Instruction | None = None
-        self._expired = False
+        self._expired = self._told = False
         self._bad = self._late = self._used = 0
         self._newest_ns = 0
         self._excess: deque[bool] = deque(maxlen=limits.excess_window)
@@ -60,6 +60,7 @@ class RequestSource:
     def forget(self) -> None:
         """Forget all that was counted against the policy, and the chunks in use."""
         self._execution.clear()
+        self._told = False
         self._bad = self._late = self._newest_ns = 0
         self._excess.clear()
         self._counted = (-1, -1)
@@ -69,7 +70,7 @@ class RequestSource:
 
         Args:
             following: the robot follows the requests. One that does not makes plans start anew where it is, so
-                that a seam is no fault.
+                that a seam is no fault, and only the first one is told.
         """
         if problem := self._planner.problem(chunk) or self._time_problem(chunk, now_ns):
             return self._rejected(chunk, problem)
@@ -80,12 +81,12 @@ class RequestSource:
         found = self._lateness(chunk, now_ns)
         plan = self._planner.plan(chunk)
         if not self._planner.stale(plan, now_ns):
-            found += self._join(plan, now_ns, "seam" if following else "")
+            found += self._join(plan, now_ns, following)
             self._execution.add(plan, now_ns)
             self._used += 1
         return found
 
-    def _join(self, plan: Plan, now_ns: int, fault: str) -> list[Finding]:
+    def _join(self, plan: Plan, now_ns: int, following: bool) -> list[Finding]:
         """Judge the seam. A plan that does not continue the one in use is not merged with it."""
         old = self._execution.newest
         if old is None or self._planner.stale(old, now_ns):
@@ -96,7 +97,10 @@ class RequestSource:
         if not jump:
             return []
         self._execution.clear()
-        return [Finding(fault, f"chunk {plan.seq} does not continue the one in use: {jump}")]
+        told, self._told = self._told, True
+        if told and not following:
+            return []
+        return [Finding("seam" if following else "", f"chunk {plan.seq} does not continue the one in use: {jump}")]
 
     def _time_problem(self, chunk: ActionChunk, now_ns: int) -> str:
         if chunk.t0_ns > now_ns + self._future_ns:

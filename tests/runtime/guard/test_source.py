@@ -248,6 +248,16 @@ def test_a_chunk_that_does_not_continue_the_one_in_use_is_a_fault_while_it_is_fo
     assert asked(s, 1101) == (0.21, "policy")
 
 
+def test_a_robot_that_does_not_follow_is_told_of_the_first_seam_alone() -> None:
+    s = source()
+    told = [names(s.take(chunk(0.2 * (k % 2), 1000 + k), 1010 * MS, following=False)) for k in range(6)]
+    assert told == [[], [""], [], [], [], []]
+    s.forget()
+    told = [names(s.take(chunk(0.2 * (k % 2), 1010 + k), 1020 * MS, following=False)) for k in range(3)]
+    assert told == [[], [""], []]
+    assert [names(s.take(chunk(0.2 * (k % 2), 1015 + k), 1020 * MS)) for k in (1, 2)] == [["seam"], ["seam"]]
+
+
 def test_a_chunk_within_the_limit_of_a_seam_is_none() -> None:
     s = source()
     s.take(chunk(0.1, 1000), 1050 * MS)
