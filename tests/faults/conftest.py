@@ -24,7 +24,7 @@ from jetvla.services.operator import OperatorConsole
 from jetvla.services.supervisor import Daemons
 
 READY_S = 60.0
-# The tiny policy has random weights: it asks for a steady motion, and for a gripper that is out of range.
+# The tiny policy has random weights: its motion changes with every picture, and its gripper is out of range.
 UNCOUNTED = {"excess_count": 10**9, "excess_window": 10**9, "seam_ratio": 1e9}
 
 
