@@ -1,7 +1,8 @@
-"""Writes the two graphs beside this file, small enough to compute by hand: python tests/data/make_graphs.py
+"""Writes the three graphs beside this file, small enough to compute by hand: python tests/data/make_graphs.py
 
 ``language.onnx``: text_features = input_ids * attention_mask, text_mask = attention_mask, as float32.
 ``step.onnx``: actions[0, h, d] = (mean(image_front) / 255 + sum(text_features) / 100) * (h + 1) * (d + 1).
+``act.onnx``: actions[0, h, d] = state[0, d] + 0.02 * (h + 1) * (d + 1) * mean(image_front) / 255; no language.
 """
 
 from __future__ import annotations
@@ -64,4 +65,20 @@ save(
         "hundred": np.array(100, np.float32),
         "steps": STEPS.astype(np.float32),
     },
+)
+
+AHEAD = np.float32(0.02) * np.arange(1, 11, dtype=np.float32)[None, :, None] * np.array([[[1, 2]]], np.float32)
+save(
+    "act",
+    [
+        helper.make_node("Cast", ["image_front"], ["image"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "white"], ["light"]),
+        helper.make_node("Mul", ["light", "ahead"], ["way"]),
+        helper.make_node("Unsqueeze", ["state", "second"], ["here"]),
+        helper.make_node("Add", ["here", "way"], ["actions"]),
+    ],
+    [tensor("image_front", TensorProto.UINT8, 1, SIDE, SIDE, 3), tensor("state", TensorProto.FLOAT, 1, 2)],
+    [tensor("actions", TensorProto.FLOAT, 1, 10, 2)],
+    {"white": np.array(255, np.float32), "ahead": AHEAD, "second": np.array([1])},
 )
