@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from soak_judge import Group, Tape
-from soak_policies import POLICIES
+from soak_policies import POLICIES, Policy, pushing
 
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.arming import State
@@ -21,7 +21,7 @@ from jetvla.runtime.link.protocol import IdleReason
 
 Array = NDArray[np.float64]
 REST_S = 0.3
-BOX_M = 0.3
+BOX_M = 0.2
 
 
 def _dimensions(names: str, quantity: str, unit: str, semantics: str, **more: object) -> list[ActionDimension]:
@@ -110,8 +110,8 @@ class Episode:
         self._timing = setup.timings[rng.integers(len(setup.timings))]
         rate_hz = float(rng.choice([50.0, 100.0, 250.0]))
         deadman = rng.random() < 0.3
-        self._rig = GuardRig(setup.spec, self._timing, _limits(setup, rng), rate_hz, deadman, setup.fed)
-        self._policy = POLICIES[rng.integers(len(POLICIES))](rng)
+        self._rig = GuardRig(setup.spec, self._timing, _limits(setup, rate_hz, rng), rate_hz, deadman, setup.fed)
+        self._policy = _policy(setup, rng)
         self.tape = Tape(1 / rate_hz, setup.groups, REST_S, box=BOX_M if setup.boxed else None)
         self._robot = np.zeros(len(setup.spec))
         self._speed = np.zeros(len(setup.spec))
@@ -257,7 +257,7 @@ class Episode:
         self._rig.idle(IdleReason.NO_INSTRUCTION)
 
     def dither(self) -> None:
-        self._policy = POLICIES[self._rng.integers(len(POLICIES))](self._rng)
+        self._policy = _policy(self._setup, self._rng)
 
 
 _STOPS: dict[str, Callable[[Episode], None]] = {
@@ -266,11 +266,18 @@ _STOPS: dict[str, Callable[[Episode], None]] = {
 _DISTURBANCES = (Episode.let_go, Episode.block, Episode.speak, Episode.hush, Episode.idle, Episode.dither)
 
 
-def _limits(setup: Setup, rng: np.random.Generator) -> Limits:
+def _policy(setup: Setup, rng: np.random.Generator) -> Policy:
+    """In a box, mostly the one that is made for its faces."""
+    return (pushing if setup.boxed and rng.random() < 0.6 else POLICIES[rng.integers(len(POLICIES))])(rng)
+
+
+def _limits(setup: Setup, rate_hz: float, rng: np.random.Generator) -> Limits:
     """The defaults, mostly without the faults that would end a hostile policy's life before it has moved."""
     own: dict[str, object] = {"rest_s": REST_S}
     if setup.boxed:
-        own["workspace"] = Box("base", (-BOX_M,) * 3, (BOX_M,) * 3, margin=0.06)
+        # The thinnest margin that these limits allow, or up to twice as much.
+        margin = (0.0045 + 1.6 / rate_hz) * rng.uniform(1.0, 2.0)
+        own["workspace"] = Box("base", (-BOX_M,) * 3, (BOX_M,) * 3, margin=margin)
     if rng.random() < 0.8:
         own |= {"seam_m": 1e9, "seam_rad": 1e9, "seam_ratio": 1e9, "excess_count": 10**6, "excess_window": 10**6}
     return Limits.from_overrides(own)

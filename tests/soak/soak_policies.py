@@ -37,12 +37,14 @@ def waves(rng: Random) -> Policy:
 
 
 def pushing(rng: Random) -> Policy:
-    """One way, for ever; sometimes turning sideways."""
-    way, aside, every = rng.normal(size=64), rng.normal(size=64), int(rng.integers(1, 12))
+    """One way, for ever, and at the same time sideways, to and fro."""
+    axis, every = int(rng.integers(3)), rng.integers(1, 6, size=64)
+    push, aside = rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.0), rng.uniform(0.0, 2.0)
 
     def policy(k: int, h: int, d: int) -> Array:
-        push = way[:d] / np.linalg.norm(way[:3])
-        return np.repeat((push + (-1.0) ** (k // every) * aside[:d])[None], h, axis=0)
+        row = aside * (-1.0) ** (k // every[:d])
+        row[axis % d] = push
+        return np.repeat(row[None], h, axis=0)
 
     return policy
 

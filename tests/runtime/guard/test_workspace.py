@@ -249,12 +249,13 @@ def test_a_robot_that_is_driven_at_a_face_comes_to_rest_before_the_margin() -> N
 
 
 def test_turning_sideways_does_not_spoil_the_braking() -> None:
-    robot = Robot(patient())
+    thin = dataclasses.replace(BOX, margin=0.02)
+    robot = Robot(patient(dataclasses.replace(LIMITS, workspace=thin)))
     robot.rig.arm()
     for k in range(60):
-        robot.move(0.1, [0.15, 0.25 * (-1) ** k, 0.0])
-    assert robot.path[:, 0].max() > 0.25
-    assert robot.path[:, 0].max() <= 0.3
+        robot.move(0.1, [0.2, 0.25 * (-1) ** (k // 2), 0.25 * (-1) ** (k // 3)])
+    assert robot.path[:, 0].max() > 0.27
+    assert np.abs(robot.path[:, :2]).max() <= 0.3
     assert "workspace" in {r.verdict.reason for r in robot.rig.results}
     assert robot.rig.guard.state is State.ARMED
 
