@@ -290,6 +290,15 @@ def test_the_state_is_there_for_those_who_come_late(make: Make) -> None:
     assert '"state": "DISARMED"' in heard[-1].data
 
 
+def test_a_second_guard_is_another_publisher_though_it_has_the_same_name(make: Make) -> None:
+    rig = make()
+    assert rig.armed()
+    with RosSession("jetvla_guard", domain_id=rig.config.ros.domain_id) as other:
+        other.node.create_publisher(Twist, "/cmd_vel", 10)
+        rig.until(lambda: rig.guard.state is not State.ARMED)
+        assert "/jetvla_guard also publishes /cmd_vel" in rig.guard.faults["peers"]
+
+
 def joint_state(rig: Rig, **positions: float) -> JointState:
     message = JointState(name=list(positions), position=list(positions.values()))
     message.header.stamp = rig.node.get_clock().now().to_msg()
