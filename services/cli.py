@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "say": "give the robot an instruction",
     "status": "print what the running daemons report",
     "audit": "check and print the log of everything that the guard clipped, refused and stopped for",
+    "record": "record what the guard is told and what it answers, for Foxglove and for replay",
+    "replay": "run the guard over a recording again, and compare every command",
     "simulate": "run the simulated table robot, or record demonstrations with it",
     "profile": "measure where every millisecond goes",
     "doctor": "say what is ready on this machine and what is not",

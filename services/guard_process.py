@@ -12,7 +12,6 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.events import TickResult
 from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
@@ -26,6 +25,8 @@ from jetvla.services.guard_feedback import open_feedback
 from jetvla.services.guard_lifecycle import Lifecycle
 from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
+from jetvla.services.recording.guard import NotedGuard
+from jetvla.services.recording.tap import Tap
 
 if TYPE_CHECKING:
     from jetvla.runtime.ros.guard_node import GuardNode
@@ -54,7 +55,7 @@ class GuardProcess:
         self._config, self._bundle = config, bundle
         timing = ChunkTiming.of(manifest)
         self._feedback = open_feedback(config, manifest.action, self._clock)
-        self.guard = Guard(
+        self.guard = NotedGuard(
             manifest.action,
             timing,
             config.limits,
@@ -88,6 +89,8 @@ class GuardProcess:
                 self.lifecycle.start()
             self._link = GuardLink(self._config.socket, _policy_users())
             resources.callback(self._link.close)
+            self._tap = Tap(self._config.tap, {0, os.getuid()}, self.guard, self._config.digest)
+            resources.callback(self._tap.close)
             self._resources = resources.pop_all()
         self._pacer = Pacer(self._clock, self._config.guard.rate_hz)
         self._publish_state()
@@ -162,6 +165,8 @@ class GuardProcess:
 
     def tick(self) -> None:
         """Take in what has come, decide, send, report."""
+        if said := self._tap.poll():
+            self.report.note(said)
         self._mailbox.work()
         for event in self._link.poll():
             self._take(event)
