@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from jetvla.runtime.errors import JetvlaError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,49 @@ def write_status(status: Status, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(asdict(status)), encoding="utf-8")
     partial.replace(path)
+
+
+class StatusWriter:
+    """Writes reports in a thread of its own: a tick must not wait for a disk.
+
+    Of reports that come faster than they are written only the newest is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._failing = path, False
+        self._posted: SimpleQueue[Status | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="status", daemon=True)
+        self._thread.start()
+
+    def post(self, status: Status) -> None:
+        """Write ``status`` soon; returns at once."""
+        self._posted.put(status)
+
+    def close(self) -> None:
+        """Write the last report, and end."""
+        self._posted.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        ended = False
+        while not ended:
+            waiting = [self._posted.get()]
+            while not self._posted.empty():
+                waiting.append(self._posted.get())
+            ended = None in waiting
+            newest = [status for status in waiting if status is not None][-1:]
+            for status in newest:
+                self._write(status)
+
+    def _write(self, status: Status) -> None:
+        """A report that cannot be written is no reason to stop a robot; it is said once."""
+        try:
+            write_status(status, self._path)
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                _log.warning("%s cannot be written: %s", self._path, error.strerror)
+            self._failing = True
 
 
 def read_status(path: Path) -> Status:
