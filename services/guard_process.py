@@ -19,7 +19,7 @@ from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Mess
 from jetvla.runtime.link.server import GuardLink, LinkLost
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox, Spinner
-from jetvla.runtime.telemetry.status import write_status
+from jetvla.runtime.telemetry.status import StatusWriter
 from jetvla.services.guard_diagnosis import diagnose
 from jetvla.services.guard_feedback import open_feedback
 from jetvla.services.guard_lifecycle import Lifecycle
@@ -81,6 +81,8 @@ class GuardProcess:
     def __enter__(self) -> GuardProcess:
         """Open ROS 2, the sinks and last the link: a policy can connect once all else is ready."""
         with ExitStack() as resources:
+            self._status = StatusWriter(self._config.status)
+            resources.callback(self._status.close)
             resources.enter_context(self.report.auditing(self._config.telemetry.audit, self._config.digest))
             if self._config.uses_ros:
                 self._open_ros(resources)
@@ -248,7 +250,7 @@ class GuardProcess:
         )
 
     def _write_status(self) -> None:
-        write_status(self.report.status(self.guard.state, self._instruction), self._config.status)
+        self._status.post(self.report.status(self.guard.state, self._instruction))
 
 
 def _policy_users() -> set[int]:
