@@ -630,3 +630,22 @@ def test_the_rows_of_a_chunk_follow_each_other() -> None:
     first = [int(np.flatnonzero(commands[:, axis])[0]) for axis in range(3)]
     # Rows begin at ticks 1, 10 and 20 after the frame, and act one period later.
     assert first == [1, 10, 20]
+
+
+def test_it_is_locked_while_the_robot_may_move(rig: GuardRig) -> None:
+    assert not GuardRig().guard.locked
+    assert rig.guard.locked
+    rig.run(0.5, FORWARD)
+    rig.guard.disarm()
+    assert rig.guard.locked
+    rig.run(3.0)
+    assert rig.guard.state is State.DISARMED
+    assert not rig.guard.locked
+    assert rig.guard.arm() == ()
+    rig.run(0.5, FORWARD)
+    rig.guard.on_estop(True)
+    rig.run(0.1)
+    assert rig.guard.state is State.LATCHED
+    assert rig.guard.locked
+    rig.run(3.0)
+    assert not rig.guard.locked

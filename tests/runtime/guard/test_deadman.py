@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jetvla.runtime.guard.arming import State
-from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.deadman import Deadman
-from jetvla.runtime.guard.rig import BUNDLE, GuardRig
+from jetvla.runtime.guard.rig import GuardRig
 
 MS = 1_000_000
 FORWARD = [0.25, 0, 0, 0, 0, 0]
@@ -33,8 +32,7 @@ def test_it_must_be_held_and_heard() -> None:
 @pytest.fixture
 def rig() -> GuardRig:
     """Ready to be armed, but for the switch."""
-    rig = GuardRig()
-    rig.guard = Guard(rig.spec, rig.timing, rig.limits, 100.0, BUNDLE, rig.clock, needs_deadman=True)
+    rig = GuardRig(needs_deadman=True)
     rig.ready()
     return rig
 

@@ -8,10 +8,9 @@ import pytest
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.following import Feedback, Following
 from jetvla.runtime.guard.limits import Limits
-from jetvla.runtime.guard.rig import BUNDLE, GuardRig
+from jetvla.runtime.guard.rig import GuardRig
 
 MS = 1_000_000
 NOW = 10_000 * MS
@@ -113,8 +112,7 @@ def test_only_configured_feedback_is_required() -> None:
 @pytest.fixture
 def rig() -> GuardRig:
     """Two joints, ready, with feedback configured."""
-    rig = GuardRig(JOINTS, ChunkTiming(2, 0.1, 0.1))
-    rig.guard = Guard(JOINTS, rig.timing, rig.limits, 100.0, BUNDLE, rig.clock, needs_feedback=True)
+    rig = GuardRig(JOINTS, ChunkTiming(2, 0.1, 0.1), needs_feedback=True)
     rig.ready()
     return rig
 

@@ -17,6 +17,9 @@ def test_defaults_are_those_of_the_safety_specification() -> None:
     assert limits.linear == RateLimit(velocity=0.25, acceleration=0.5, deceleration=1.0, jerk=10.0)
     assert limits.angular == RateLimit(velocity=0.5, acceleration=1.0, deceleration=2.0, jerk=20.0)
     assert (limits.frame_age_s, limits.link_silence_s, limits.action_age_rate_s) == (0.2, 0.25, 0.5)
+    assert (limits.following_m, limits.following_rad, limits.camera_skew_s) == (0.05, 0.3, 0.04)
+    assert (limits.pose_age_s, limits.deadman_s, limits.workspace) == (0.1, 0.25, None)
+    assert (limits.gripper_votes, limits.gripper_window) == (3, 5)
     assert (limits.rest_s, limits.bad_chunks, limits.late_chunks) == (2.0, 3, 3)
     assert (limits.excess_count, limits.excess_window, limits.period_ratio) == (10, 50, 3.0)
 
@@ -55,6 +58,11 @@ def test_overrides_change_what_they_name_and_nothing_else() -> None:
         ({"frame_age_s": True}, "limits.frame_age_s"),
         ({"bad_chunks": 2.5}, "limits.bad_chunks must be a whole number"),
         ({"excess_count": 51}, "excess_count"),
+        ({"gripper_votes": 2}, "gripper_votes must be more than half of gripper_window"),
+        ({"gripper_votes": 6}, "not more than all of it"),
+        ({"joint": {"travel_1s": 0.0}}, "limits.joint.travel_1s"),
+        ({"joint": {"travel_100ms": math.inf}}, "limits.joint.travel_100ms"),
+        ({"workspace": 5}, "limits.workspace must be a mapping"),
     ],
 )
 def test_wrong_overrides_are_named(overrides: dict[str, object], named: str) -> None:
@@ -77,6 +85,39 @@ def test_scaling_changes_all_four_numbers_of_a_quantity() -> None:
     assert limits.angular == Limits().angular
     with pytest.raises(ConfigError, match="frame_age_s"):
         Limits().scaled(frame_age_s=0.5)
+
+
+def test_windows_allow_full_speed_unless_they_are_narrowed() -> None:
+    (short, way), (long, further) = Limits().linear.travels()
+    assert (short, long) == (0.1, 1.0)
+    assert (way, further) == pytest.approx((0.0255, 0.255))
+    own = Limits.from_overrides({"linear": {"travel_1s": 0.1}}).linear
+    assert own.travels() == ((0.1, way), (1.0, 0.1))
+    assert own.scaled(2.0).travels()[1] == (1.0, 0.2)
+    assert own.scaled(2.0).travels()[0][1] == pytest.approx(0.051)
+
+
+@pytest.mark.parametrize(("votes", "window"), [(1, 1), (3, 5), (5, 5), (2, 3)])
+def test_a_majority_may_be_as_large_as_one_likes(votes: int, window: int) -> None:
+    assert Limits(gripper_votes=votes, gripper_window=window).gripper_votes == votes
+
+
+def test_the_digest_depends_on_every_number_and_on_nothing_else() -> None:
+    box = {"frame": "base", "low": [0, 0, 0], "high": [1, 1, 1]}
+    assert Limits().digest == Limits.from_overrides({"joint": {"velocity": 0.5}}).digest
+    digests = {Limits().digest}
+    for f in dataclasses.fields(Limits):
+        value = getattr(Limits(), f.name)
+        changed: dict[str, object] = {f.name: box}
+        if isinstance(value, RateLimit):
+            changed = {f.name: {"travel_1s": 0.001}}
+        elif f.name in ("excess_count", "gripper_window"):
+            changed = {f.name: value - 1}
+        elif f.name != "workspace":
+            changed = {f.name: value + 1}
+        digests.add(Limits.from_overrides(changed).digest)
+    assert len(digests) == 1 + len(dataclasses.fields(Limits))
+    assert all(len(d) == 64 for d in digests)
 
 
 @pytest.mark.parametrize(
