@@ -19,9 +19,8 @@ from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.box import Box
 from jetvla.runtime.guard.chunk import ChunkTiming
-from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.limits import Limits
-from jetvla.runtime.guard.rig import BUNDLE, GuardRig
+from jetvla.runtime.guard.rig import GuardRig
 from jetvla.runtime.link.protocol import IdleReason
 
 Array = NDArray[np.float64]
@@ -370,8 +369,7 @@ def test_a_robot_that_does_what_it_is_told_never_leaves_the_box(
 @settings(RULES, max_examples=20)
 @given(st.lists(st.tuples(st.sampled_from([True, True, True, False, None]), st.integers(1, 40)), max_size=20))
 def test_a_robot_moves_only_while_the_switch_is_held(beats: list[tuple[bool | None, int]]) -> None:
-    rig = GuardRig(TWIST)
-    rig.guard = Guard(rig.spec, rig.timing, rig.limits, 100.0, BUNDLE, rig.clock, needs_deadman=True)
+    rig = GuardRig(TWIST, needs_deadman=True)
     rig.guard.on_deadman(True)
     rig.arm()
     held_ns = rig.clock.now_ns()
