@@ -6,6 +6,7 @@ again for as long as the graph stays the same.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -147,7 +148,8 @@ class CalibrationFile(_Record):
         except OSError as error:
             raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place") from None
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def check_belongs(self, graph_sha256: str) -> None:
         """ConfigError unless the ranges are of the step graph with this digest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from jetvla.calibration.coverage import BINS, Coverage, Spread
 from jetvla.calibration.episodes import Episode
-from jetvla.runtime.errors import MissingDependency
+from jetvla.runtime.errors import ConfigError, MissingDependency
 from jetvla.runtime.manifest import ResizeSpec
 from jetvla.runtime.preprocess import resize
 
@@ -23,7 +24,7 @@ _WIDTH_IN, _ROW_IN = 15.0, 0.24
 
 
 def draw(coverage: Coverage, episodes: Sequence[Episode], title: str, path: Path) -> None:
-    """Write a PNG, whole or not at all; MissingDependency without matplotlib."""
+    """Write a PNG, whole or not at all; ConfigError if the disk refuses, MissingDependency without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -45,8 +46,11 @@ def draw(coverage: Coverage, episodes: Sequence[Episode], title: str, path: Path
     try:
         figure.savefig(partial, format="png", dpi=110)
         partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another place") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def thumbnails(episodes: Sequence[Episode], count: int) -> list[tuple[Episode, int, NDArray[np.uint8]]]:

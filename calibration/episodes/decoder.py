@@ -66,7 +66,7 @@ def frames_at(path: Path, times_s: Sequence[Fraction], tolerance_s: Fraction) ->
         EpisodeError: naming the file, the frame and the remedy, if a frame is missing or damaged.
     """
     with _opened(path) as stream:
-        frames = _Frames(stream)
+        frames = _begun(path, stream)
         for time in times_s:
             where = f"{path}: the frame at {float(time):.3f} s"
             try:
@@ -138,6 +138,13 @@ class _Frames:
         return shown
 
 
+def _begun(path: Path, stream: Any) -> _Frames:
+    try:
+        return _Frames(stream)
+    except load_av().FFmpegError as error:
+        raise EpisodeError(f"{path} has no beginning that can be decoded: {error.strerror}; {_REMEDY}") from None
+
+
 def _rgb(frame: Any, where: str) -> NDArray[np.uint8]:
     if frame.is_corrupt:
         raise EpisodeError(f"{where} is damaged; {_REMEDY}")
@@ -151,7 +158,8 @@ def _rgb(frame: Any, where: str) -> NDArray[np.uint8]:
 def _opened(path: Path) -> Iterator[Any]:
     av = load_av()
     try:
-        container = av.open(str(path))
+        # Who made the video, and with what, may be damaged.
+        container = av.open(str(path), metadata_errors="replace")
     except FileNotFoundError:
         raise EpisodeError(f"{path} is missing; put it back, or remove its episode") from None
     except (av.FFmpegError, OSError) as error:

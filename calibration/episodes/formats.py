@@ -46,10 +46,12 @@ def open_episodes(data: Path) -> list[Episode]:
         EpisodeError: no such path, no episodes in it, or bad ones; all the bad ones are named.
         MissingDependency: the library that reads this format is not installed.
     """
-    if not data.exists():
-        raise EpisodeError(f"{data} does not exist")
-    form = next((form for form in FORMATS if form.holds(data)), None)
-    opened = [] if form is None else form.read(data)
+    try:
+        opened = _opened(data)
+    except OSError as error:
+        raise EpisodeError(
+            f"{error.filename or data} cannot be read: {error.strerror}; give this user access to it"
+        ) from error
     # Episodes that share a bad file share its error.
     problems = dict.fromkeys(str(e) for e in opened if isinstance(e, EpisodeError))
     if problems:
@@ -62,7 +64,18 @@ def open_episodes(data: Path) -> list[Episode]:
     return episodes
 
 
+def _opened(data: Path) -> Sequence[Episode | EpisodeError]:
+    if not data.exists():
+        raise EpisodeError(f"{data} does not exist")
+    form = next((form for form in FORMATS if form.holds(data)), None)
+    return [] if form is None else form.read(data)
+
+
 def _check_names(episodes: Sequence[Episode], data: Path) -> None:
     twice = [name for name, count in Counter(e.name for e in episodes).items() if count > 1]
     if twice:
         raise EpisodeError(f"{data} has more than one episode called {', '.join(twice)}; rename one")
+    try:
+        "".join(e.name for e in episodes).encode()
+    except UnicodeEncodeError as error:
+        raise EpisodeError(f"{data}: an episode's name is not UTF-8: {error.object!a}; rename it") from error

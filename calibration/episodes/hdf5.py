@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ def open_hdf5(path: Path) -> Hdf5Episode:
     """Check all of the file but its images; EpisodeError says what is wrong."""
     with _opened(path) as file:
         images = _dataset(file, path, IMAGES)
+        if not images.shape or not images.shape[0]:
+            raise EpisodeError(f"{path}: '{IMAGES}' has no step")
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
             raise _wrong(path, IMAGES, "uint8 [T, H, W, 3]", images)
         _check_numbers(file, path, ACTIONS, images.shape[0])
@@ -150,9 +153,14 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         file = h5py.File(path, "r", rdcc_nbytes=_BLOCK_BYTES)
     except OSError as error:
-        raise EpisodeError(f"{path}: truncated, or not an HDF5 file: {error}") from None
-    with file:
-        yield file
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise EpisodeError(f"{path}: truncated, or not an HDF5 file: {reason}") from None
+    try:
+        with file:
+            yield file
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        # Of h5py, wherever it first meets damage.
+        raise EpisodeError(f"{path} is damaged: {error}") from error
 
 
 def _dataset(file: Any, path: Path, name: str) -> Any:
@@ -200,5 +208,5 @@ def _text(value: str | bytes) -> str:
 def _read(data: Any, path: Path, name: str) -> Any:
     try:
         return data[()]
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise EpisodeError(f"{path}: '{name}' cannot be read: {error}") from None

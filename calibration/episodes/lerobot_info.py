@@ -32,7 +32,7 @@ class Info(BaseModel):
     """The file, as far as it is needed. ``data_path`` and ``video_path`` are format strings."""
 
     codebase_version: str
-    fps: float = Field(gt=0)
+    fps: float = Field(gt=0, allow_inf_nan=False)
     features: dict[str, Feature]
     data_path: str
     video_path: str | None = None
@@ -59,8 +59,11 @@ def read_info(root: Path) -> Info:
     """Parse ``meta/info.json`` of ``root``; EpisodeError names every wrong key."""
     path = root / INFO
     try:
-        info = Info.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        # JSON can spell half a character, which no name can hold.
+        json.dumps(raw, ensure_ascii=False).encode()
+        info = Info.model_validate(raw)
+    except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ValidationError):
             raise EpisodeError(f"{path}: " + "; ".join(map(_problem, error.errors()))) from None
         raise EpisodeError(f"{path} cannot be read: {error}") from None

@@ -56,34 +56,32 @@ def find_layout(root: Path, info: Info) -> Layout:
 
 
 def _episodes_v21(root: Path, info: Info) -> list[Listed]:
-    return [
-        _listed_v21(root, info, row) for row in _json_lines(root / "meta/episodes.jsonl", "episode_index", "length")
-    ]
+    rows = _json_lines(root / "meta/episodes.jsonl", episode_index=int, length=int)
+    return [_listed_v21(root, info, row) for row in rows]
 
 
 def _listed_v21(root: Path, info: Info, row: Mapping[str, Any]) -> Listed:
-    where = {"episode_index": int(row["episode_index"]), "episode_chunk": int(row["episode_index"]) // info.chunks_size}
+    where = {"episode_index": row["episode_index"], "episode_chunk": row["episode_index"] // info.chunks_size}
     videos = {
         key: Footage(filled(root, info.video_path or "", video_key=key, **where), Fraction(0), True)
         for key in _video_keys(info)
     }
-    return Listed(where["episode_index"], int(row["length"]), filled(root, info.data_path, **where), videos)
+    return Listed(where["episode_index"], row["length"], filled(root, info.data_path, **where), videos)
 
 
 def _tasks_v21(root: Path) -> dict[int, str]:
-    return {
-        int(row["task_index"]): str(row["task"]) for row in _json_lines(root / "meta/tasks.jsonl", "task_index", "task")
-    }
+    rows = _json_lines(root / "meta/tasks.jsonl", task_index=int, task=str)
+    return {row["task_index"]: row["task"] for row in rows}
 
 
 def _episodes_v30(root: Path, info: Info) -> list[Listed]:
-    names = ["episode_index", "length", "data/chunk_index", "data/file_index"]
-    parts = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-    names += [f"videos/{key}/{part}" for key in _video_keys(info) for part in parts]
+    kinds: dict[str, type] = dict.fromkeys(("episode_index", "length", "data/chunk_index", "data/file_index"), int)
+    parts = {"chunk_index": int, "file_index": int, "from_timestamp": float, "to_timestamp": float}
+    kinds |= {f"videos/{key}/{part}": kind for key in _video_keys(info) for part, kind in parts.items()}
     files = sorted((root / "meta/episodes").glob("*/*.parquet"))
     if not files:
         raise EpisodeError(f"{root / 'meta/episodes'} holds no parquet file; copy the data set again")
-    rows = [row for file in files for row in rows_of(file, names)]
+    rows = [row for file in files for row in rows_of(file, kinds)]
     return sorted((_listed_v30(root, info, row) for row in rows), key=lambda listed: listed.index)
 
 
@@ -112,14 +110,15 @@ def _tasks_v30(root: Path) -> dict[int, str]:
     text = [name for name, kind in columns(path).items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
     if not text:
         raise EpisodeError(f"{path} has no column of sentences; copy the data set again")
-    return {row["task_index"]: row[text[0]] for row in rows_of(path, ["task_index", text[0]])}
+    return {row["task_index"]: row[text[0]] for row in rows_of(path, {"task_index": int, text[0]: str})}
 
 
 def _video_keys(info: Info) -> list[str]:
     return [key for key, feature in info.features.items() if feature.dtype == "video"]
 
 
-def _json_lines(path: Path, *wanted: str) -> Iterator[Mapping[str, Any]]:
+def _json_lines(path: Path, **wanted: type) -> Iterator[Mapping[str, Any]]:
+    """Values of type ``wanted``, by key, line by line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -129,9 +128,15 @@ def _json_lines(path: Path, *wanted: str) -> Iterator[Mapping[str, Any]]:
             continue
         try:
             row = json.loads(line)
-            yield {key: row[key] for key in wanted}
-        except (ValueError, KeyError, TypeError):
-            raise EpisodeError(f"{path}:{number} is not a JSON object with {' and '.join(wanted)}") from None
+            values = {key: row[key] for key in wanted}
+            # JSON can spell half a character, which no text can hold.
+            json.dumps(values, ensure_ascii=False).encode()
+        except (ValueError, KeyError, TypeError, RecursionError):
+            values = {}
+        if not all(type(values.get(key)) is kind for key, kind in wanted.items()):
+            kinds = " and ".join(f"{key} ({kind.__name__})" for key, kind in wanted.items())
+            raise EpisodeError(f"{path}:{number} is not a JSON object with {kinds}; copy the data set again")
+        yield values
 
 
 LAYOUTS: dict[str, Layout] = {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.episodes.sentences import Sentences
-from jetvla.calibration.episodes.tables import batches, columns, matrix
+from jetvla.calibration.episodes.tables import batches, columns, integers, matrix
 from jetvla.runtime.errors import EpisodeError
 
 EPISODE, TASK = "episode_index", "task_index"
@@ -59,7 +59,7 @@ def scan(table: Path, numbers: Mapping[str, int], pictures: Sequence[str]) -> di
     segments: dict[int, Segment] = {}
     row = 0
     for batch in batches(table, [EPISODE, TASK, *numbers], _ROWS):
-        for episode, start, stop in _runs(batch.column(EPISODE).to_numpy()):
+        for episode, start, stop in _runs(integers(table, EPISODE, batch.column(EPISODE))):
             segment = segments.setdefault(episode, Segment(row + start))
             if segment.start + segment.rows != row + start:
                 raise EpisodeError(f"{table}: the rows of episode {episode} are not together; sort the table")
@@ -74,7 +74,7 @@ def _extend(segment: Segment, table: Path, rows: Any, numbers: Mapping[str, int]
         if not segment.problem and not finite.all():
             step = segment.rows + int(finite.argmin())
             segment.problem = f"'{name}' has values that are not finite, first at step {step}; remove the episode"
-    segment.tasks += [(task, stop - start) for task, start, stop in _runs(rows.column(TASK).to_numpy())]
+    segment.tasks += [(task, stop - start) for task, start, stop in _runs(integers(table, TASK, rows.column(TASK)))]
     segment.rows += rows.num_rows
 
 

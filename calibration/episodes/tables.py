@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -103,15 +104,46 @@ def cells(path: Path, name: str, rows: Sequence[int]) -> Iterator[Any]:
         row = first
         for batch in batches(path, [name], 8, [group]):
             while at < len(wanted) and wanted[at] < row + batch.num_rows:
-                yield batch.column(0)[wanted[at] - row].as_py()
+                try:
+                    yield batch.column(0)[wanted[at] - row].as_py()
+                except UnicodeError as error:
+                    raise EpisodeError(f"{path}: '{name}', row {wanted[at]}: {error}; {_REMEDY}") from None
                 at += 1
             row += batch.num_rows
 
 
-def rows_of(path: Path, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Every row of a small table as a dictionary of columns ``names``."""
-    for batch in batches(path, names, 1024):
-        yield from batch.to_pylist()
+def rows_of(path: Path, kinds: Mapping[str, type]) -> Iterator[Mapping[str, Any]]:
+    """Every row of a small table as a dictionary of columns and values of their ``kinds``: int, float (finite), str.
+
+    EpisodeError names a cell of another kind.
+    """
+    for batch in batches(path, list(kinds), 1024):
+        for row in _values(path, batch):
+            wrong = [name for name, kind in kinds.items() if not _is(row[name], kind)]
+            if wrong:
+                found, kind = row[wrong[0]], kinds[wrong[0]].__name__
+                raise EpisodeError(f"{path}: column '{wrong[0]}' has {found!r}, which is no {kind}; {_REMEDY}")
+            yield row
+
+
+def _values(path: Path, batch: Any) -> list[Mapping[str, Any]]:
+    try:
+        values: list[Mapping[str, Any]] = batch.to_pylist()
+    except UnicodeError as error:
+        raise EpisodeError(f"{path} holds text that is not UTF-8: {error}; {_REMEDY}") from None
+    return values
+
+
+def _is(value: Any, kind: type) -> bool:
+    return type(value) is kind and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def integers(path: Path, name: str, column: Any) -> NDArray[np.int64]:
+    """A column of whole numbers, int64 [N]; EpisodeError if it is another."""
+    if not load_pyarrow().types.is_integer(column.type) or column.null_count:
+        raise EpisodeError(f"{path}: '{name}' must be whole numbers without gaps, not {column.type}; {_REMEDY}")
+    values: NDArray[np.int64] = column.to_numpy(zero_copy_only=False).astype(np.int64)
+    return values
 
 
 def _groups(path: Path) -> list[tuple[int, int, int]]:
@@ -137,10 +169,13 @@ def _opened(path: Path) -> Iterator[Any]:
 
     try:
         with parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise EpisodeError(f"{path} has two columns of one name; {_REMEDY}")
             yield file
     except FileNotFoundError:
         raise EpisodeError(f"{path} is missing; {_REMEDY}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise EpisodeError(
             f"{path} is truncated, or no parquet file: {str(error).splitlines()[0]}; {_REMEDY}"
         ) from None

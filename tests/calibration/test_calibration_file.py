@@ -90,6 +90,11 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be written \(File name too long\)"):
+        calibration().write(tmp_path / ("x" * 250))
+
+
 def test_it_serves_the_graph_it_was_made_of_and_no_other() -> None:
     calibration().check_belongs(GRAPH)
     other = "c3" * 32

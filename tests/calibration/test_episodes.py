@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "flat actions": ({"actions": _actions()[:, 0]}, "float32"),
     "short actions": ({"actions": _actions(4)}, "has 4 steps but 'observations/images' has 5"),
     "nan actions": ({"actions": np.full((STEPS, 7), np.nan, np.float32)}, "not finite, first at step 0"),
-    "no steps": ({"observations/images": _images(0)}, "uint8"),
+    "no steps": ({"observations/images": _images(0)}, "has no step"),
     "short state": ({"observations/state": _actions(3)}, "'observations/state' has 3 steps"),
     "three sentences": ({"instructions": ["a", "b", "c"]}, "3 sentences for 5 steps"),
     "numbers for words": ({"instructions": 7}, "UTF-8 string"),
@@ -181,6 +183,42 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     np.testing.assert_array_equal(_seen(episode, [1]), _images()[[1]])
     with pytest.raises(EpisodeError, match="images 2 to 2 cannot be read"):
         _seen(episode, [2])
+
+
+def test_what_the_library_stumbles_over_is_damage(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.hdf5")
+    # The data type of a string of variable length, with the character set 1 (UTF-8); there is no 2.
+    utf8, none = b"\x19\x01\x01\x00", b"\x19\x01\x02\x00"
+    assert utf8 in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(utf8, none))
+    with pytest.raises(EpisodeError, match=r"a\.hdf5 is damaged: .*string encoding"):
+        open_episodes(tmp_path)
+
+
+def test_more_numbers_than_there_is_memory_for(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.hdf5")
+    with h5py.File(path, "r+") as file:
+        for name, width in (("observations/images", (4, 4, 3)), ("actions", (7,))):
+            kind = file[name].dtype
+            del file[name]
+            file.create_dataset(name, (1 << 50, *width), kind, chunks=(1, *width))
+    with pytest.raises(EpisodeError, match=r"a\.hdf5: 'actions' cannot be read: Unable to allocate"):
+        open_episodes(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "a.hdf5").rename(tmp_path / os.fsdecode(b"\xff.hdf5"))
+    with pytest.raises(EpisodeError, match=r"an episode's name is not UTF-8: '.udcff'; rename it"):
+        open_episodes(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(EpisodeError, match=rf"{tmp_path} cannot be read: Permission denied; give this user access"):
+        open_episodes(tmp_path)
 
 
 def test_no_episodes(tmp_path: Path) -> None:

@@ -157,6 +157,14 @@ def test_videos_without_a_sentence_are_all_named(tmp_path: Path, footage: Any) -
     assert "c.txt cannot be read as UTF-8 text" in str(caught.value)
 
 
+def test_who_made_a_video_does_not_matter(tmp_path: Path, footage: Any) -> None:
+    path = write(tmp_path / "a.mp4", footage, "libx264", "yuv420p", [0, 1])
+    whole = path.read_bytes()
+    assert b"VideoHandler" in whole
+    path.write_bytes(whole.replace(b"VideoHandler", b"\xff" * 12))
+    assert len(list(open_episodes(tmp_path)[0].images("image", [0, 1]))) == 2
+
+
 def test_sound_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")

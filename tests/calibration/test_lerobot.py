@@ -17,6 +17,7 @@ from jetvla.calibration.episodes import open_episodes
 from jetvla.calibration.episodes.lerobot_info import Feature
 from jetvla.runtime.errors import EpisodeError, MissingDependency
 
+VIDEO = "observation.images.front"
 SHARED = Path(__file__).parents[2] / "../shared"
 real_data = pytest.mark.skipif(not (SHARED / "data/g1-bottle").is_dir(), reason="no ../shared/data/g1-bottle")
 
@@ -184,6 +185,18 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no features": (_info(features=None), "features: Input should be a valid dictionary"),
     "a strange path": (_info(data_path="{nothing}.parquet"), "asks for 'nothing'"),
     "no JSON": (lambda root: (root / "meta/info.json").write_text("{"), "info.json cannot be read"),
+    "endless fps": (_info(fps=float("inf")), "fps: Input should be a finite number"),
+    "half a character": (_info(codebase_version="\ud800"), "info.json cannot be read"),
+    "a gap": (
+        lambda root: _set_column(_table(root), "episode_index", pa.nulls(pq.read_table(_table(root)).num_rows)),
+        "'episode_index' must be whole numbers without gaps, not null",
+    ),
+    "a column twice": (
+        lambda root: pq.write_table(
+            (table := pq.read_table(_table(root))).append_column("action", table["action"]), _table(root)
+        ),
+        "has two columns of one name",
+    ),
 }
 
 
@@ -192,6 +205,43 @@ def test_what_is_wrong_is_named(lerobot: Any, tmp_path: Path, case: str) -> None
     spoil, message = BAD[case]
     root = lerobot.copy(tmp_path)
     spoil(root)
+    with pytest.raises(EpisodeError, match=message):
+        open_episodes(root)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"task_index": None, "task": "go"},
+        {"task_index": "one", "task": "go"},
+        {"task_index": 1e999, "task": "go"},
+        {"task_index": 0, "task": ["go"]},
+        {"task_index": 0, "task": "\ud800"},
+        ["task_index", "task"],
+    ],
+)
+def test_a_line_of_other_values_is_named(lerobot_v21: Any, tmp_path: Path, row: Any) -> None:
+    root = lerobot_v21.copy(tmp_path)
+    with (root / "meta/tasks.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    with pytest.raises(EpisodeError, match=r"tasks\.jsonl:3 is not a JSON object with task_index \(int\) and task"):
+        open_episodes(root)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("episode_index", "one", "'episode_index' has 'one', which is no int"),
+        ("length", None, "'length' has None, which is no int"),
+        ("data/chunk_index", [0], r"'data/chunk_index' has \[0\], which is no int"),
+        (f"videos/{VIDEO}/to_timestamp", float("nan"), "has nan, which is no float"),
+    ],
+)
+def test_a_cell_of_another_kind_is_named(
+    lerobot_v30: Any, tmp_path: Path, column: str, value: Any, message: str
+) -> None:
+    root = lerobot_v30.copy(tmp_path)
+    _set_column(root / "meta/episodes/chunk-000/file-000.parquet", column, pa.array([value] * len(lerobot_v30.lengths)))
     with pytest.raises(EpisodeError, match=message):
         open_episodes(root)
 
@@ -251,6 +301,13 @@ def test_damage_inside_a_video_is_found_where_it_is(lerobot: Any, footage: Any, 
     assert [footage.read_stamp(image) for image in episode.images("front", [0, 1])] == [0, 1]
     with pytest.raises(EpisodeError, match=r"\.mp4: the frame at \d\.\d00 s .*ffmpeg"):
         list(episode.images("front", range(14)))
+
+
+def test_a_video_without_an_index_has_no_beginning(lerobot: Any, tmp_path: Path) -> None:
+    root = lerobot.copy(tmp_path)
+    _video(root).write_bytes(_video(root).read_bytes().replace(b"stsz", b"free"))
+    with pytest.raises(EpisodeError, match=r"\.mp4( has no beginning that can be decoded|: the frame at 0\.000 s)"):
+        list(open_episodes(root)[0].images("front", [0]))
 
 
 def test_a_picture_that_is_none(lerobot_v21: Any, tmp_path: Path) -> None:
