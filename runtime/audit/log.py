@@ -23,6 +23,7 @@ SYNC_S = 1.0
 RETRY_S = 1.0
 CLOSE_S = 2.0
 FLOOD_PER_S = 20.0
+SHADOW_PER_S = 1.0
 FLOOD_BURST = 100
 
 Waiting = Event | dict[str, Any]
@@ -79,7 +80,7 @@ class AuditLog:
         self._capacity = queue
         # Appending to a deque and taking from it need no lock, so the tick cannot wait for the writer.
         self._queue: deque[tuple[Waiting, int]] = deque()
-        self._flood = Flood(FLOOD_PER_S, FLOOD_BURST)
+        self._flood = Flood(FLOOD_PER_S, SHADOW_PER_S, FLOOD_BURST)
         self._suppressed_due_ns = 0
         self._lost = self._unsaid = 0
         self._written = 0
@@ -138,8 +139,8 @@ class AuditLog:
             self._put(_here("lost", count=count, reason=self._problem or "the writer could not keep up"))
 
     def _say_suppressed(self) -> None:
-        for (kind, fault), count in self._flood.drain().items():
-            self._put(_here("suppressed", of=kind, fault=fault, count=count))
+        for (kind, fault, shadow), count in self._flood.drain().items():
+            self._put(_here("suppressed", of=kind, fault=fault, shadow=shadow, count=count))
 
     # On the writer's side
 

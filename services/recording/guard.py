@@ -93,6 +93,9 @@ def noted_methods() -> dict[str, inspect.Signature]:
 
 def _noting(name: str, signature: inspect.Signature) -> Callable[..., Any]:
     method = getattr(Guard, name)
+    if len(signature.parameters) == 1:
+        # The tick is one of these, and binding no arguments takes its time too.
+        return functools.wraps(method)(lambda self: self.noted(name, {}, functools.partial(method, self)))
 
     @functools.wraps(method)
     def call(self: NotedGuard, *args: Any, **kwargs: Any) -> Any:

@@ -81,6 +81,7 @@ class _Replayer:
         self._held = Held()
         self._command: NDArray[np.float64] | None = None
         self._ticked_ns: int | None = None
+        self._reason = ""
         self.comparison = Comparison()
 
     def take(self, call: Call) -> None:
@@ -130,6 +131,7 @@ class _Replayer:
         self._clock.t_ns = at_ns
         result = self._guard.tick()
         command = None if result.command is None else result.command.values
+        self._reason = next((e.reason for e in reversed(result.events) if e.kind == "state"), self._reason)
         self._compare(at_ns, ticked, Ticked(result.state.value, command))
 
     def _compare(self, at_ns: int, recorded: Ticked, replayed: Ticked) -> None:
@@ -143,7 +145,8 @@ class _Replayer:
         found.largest = max(found.largest, distance)
         if distance > TOLERANCE or recorded.state != replayed.state:
             found.differing += 1
-            found.first = found.first or Difference(at_ns, _describe(recorded), _describe(replayed))
+            why = f" because: {self._reason}" if recorded.state != replayed.state else ""
+            found.first = found.first or Difference(at_ns, _describe(recorded), _describe(replayed) + why)
 
 
 def _enter(states: list[tuple[int, str]], at_ns: int, state: str) -> None:

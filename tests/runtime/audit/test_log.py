@@ -134,6 +134,17 @@ def test_a_flood_is_bounded_and_its_count_is_there(start: Start, folder: Path) -
     assert (suppressed["of"], suppressed["count"]) == ("clip", 5000 - FLOOD_BURST)
 
 
+def test_in_shadow_a_clip_a_second_is_enough(start: Start, folder: Path) -> None:
+    log = start()
+    seconds = 300
+    for state in (State.DISARMED, State.ARMED):
+        log.take(Event(i * 10**8, "clip", "too fast", state) for i in range(10 * seconds))
+    log.close()
+    written = [e["state"] for e in lines(folder) if e["kind"] == "clip"]
+    assert written.count("ARMED") == 10 * seconds
+    assert written.count("DISARMED") == pytest.approx(FLOOD_BURST * 10 / 9 + seconds, abs=15)
+
+
 def test_what_cannot_be_written_is_counted_and_the_log_says_so_when_it_can_again(start: Start, folder: Path) -> None:
     folder.write_text("a file where the folder should be")
     log = start(queue=10)

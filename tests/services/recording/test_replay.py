@@ -136,13 +136,14 @@ def test_other_limits_show_what_would_have_changed(
     settings = {
         "bundle": "bundle",
         "cameras": {"front": {"kind": "frames", "path": "pictures"}},
-        "guard": {"limits": {"linear": {"velocity": 0.1}}},
+        "guard": {"limits": {"linear": {"velocity": 0.1}, "excess_count": 1}},
     }
     (tmp_path / "jetvla.yaml").write_text(yaml.safe_dump(settings))
     assert main(["replay", str(one.file), "--config", str(tmp_path / "jetvla.yaml")]) == 1
     shown = capsys.readouterr().out
     assert "ticks differ, the first at 0." in shown
-    assert "recorded: ARMED, [0." in shown
+    assert "recorded: ARMED, [" in shown
+    assert "because: excess" in shown
 
 
 def test_a_changed_command_is_found_with_its_time(stage: MakeStage) -> None:
