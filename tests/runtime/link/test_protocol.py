@@ -162,7 +162,7 @@ GOOD_HEALTH = encode(HEALTH, 0)
         (changed(GOOD_HEALTH, 16 + 50 + 2, 8), "camera 0 has flags 0x8"),
         (header(4, 0, 0), "IDLE has 0 bytes"),
         (header(4, 202, 0) + b"\x01" + b"a" * 201, "IDLE has 202 bytes"),
-        (header(4, 1, 0) + b"\x03", "IDLE: 3 is not a valid"),
+        (header(4, 1, 0) + b"\x09", "IDLE: 9 is not a valid"),
         (header(4, 2, 0) + b"\x01\xff", "IDLE: 'utf-8' codec"),
     ],
 )
