@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.calibration_file import CalibrationFile
-from jetvla.engines.calibrate import file_ranges
+from jetvla.engines.calibrate import file_ranges, provenance, read_calibration
 from jetvla.engines.export import export_graph
 from jetvla.engines.families.family import ExportPlan
 from jetvla.engines.graph import graph_sha256, write_graph
@@ -36,7 +36,6 @@ from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_files
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.manifest import (
-    CalibrationSpec,
     ErrorReport,
     Execution,
     GoldenSpec,
@@ -98,27 +97,24 @@ def build(
         ConfigError: the key, the output or the calibration file is wrong, or an instruction is too long.
     """
     key = None if options.key is None else load_private_key(options.key)
-    _check_instructions(policy, observations)
+    policy.check_instructions(observations.instructions)
     options.wish.precisions()
+    if options.version < 1:
+        raise ConfigError(f"--version {options.version}: a bundle's versions begin at 1")
+    calibration = _calibration(observations, options)
     with published(output, options.overwrite) as folder:
-        manifest = _Builder(policy, observations, options, folder, say).manifest()
+        manifest = _Builder(policy, observations, options, calibration, folder, say).manifest()
         _write_manifest(manifest, folder, key)
     return manifest
 
 
-def _check_instructions(policy: Policy, observations: Observations) -> None:
-    """A sentence that is cut is another sentence."""
-    if policy.text is None or policy.settings.text is None:
-        return
-    length = policy.settings.text.max_tokens
-    cut = [(policy.text.cut(sentence, length), sentence) for sentence in observations.instructions]
-    lost, sentence = max(cut, default=(0, ""))
-    if lost:
-        raise ConfigError(
-            f"the instruction {sentence!r} has {length + lost} tokens and the policy reads {length}: {lost} would be "
-            f"cut ({sum(count > 0 for count, _ in cut)} of the recordings' instructions are too long); shorten them in "
-            "the recordings, or raise text.max_tokens in config.yaml if the policy was trained with more"
-        )
+def _calibration(observations: Observations, options: BuildOptions) -> CalibrationFile | None:
+    """The calibration file, if one is given; ConfigError if it is of no use here."""
+    if options.calibration is None:
+        return None
+    if not any(precision.startswith("int8") for precision in options.wish.precisions()):
+        raise ConfigError(f"--calibration is of no use with --precision {options.wish.request}; leave one of them out")
+    return read_calibration(options.calibration, observations.judges)
 
 
 def _write_manifest(manifest: Manifest, folder: Path, key: Ed25519PrivateKey | None) -> None:
@@ -134,10 +130,12 @@ class _Builder:
         policy: Policy,
         observations: Observations,
         options: BuildOptions,
+        calibration: CalibrationFile | None,
         folder: Path,
         say: Callable[[str], None],
     ) -> None:
         self._policy, self._observations, self._options = policy, observations, options
+        self._calibration = calibration
         self._folder, self._say = folder, say
         self._graphs: dict[str, GraphSpec] = {}
         self._names = policy.settings.action.names
@@ -170,12 +168,10 @@ class _Builder:
 
     def _ranges(self) -> Ranges | None:
         """Those of the calibration file, if there is one and it is of this very graph."""
-        path = self._options.calibration
-        if path is None:
+        if self._calibration is None:
             return None
-        file = CalibrationFile.read(path)
-        file.check_belongs(graph_sha256(self._folder / f"{STEP}.onnx"))
-        return file_ranges(file)
+        self._calibration.check_belongs(graph_sha256(self._folder / f"{STEP}.onnx"))
+        return file_ranges(self._calibration)
 
     def _prove(self, actions: NDArray[np.float32]) -> ErrorReport:
         truth = policy_actions(self._policy, self._observations.held_out)
@@ -247,16 +243,6 @@ class _Builder:
     ) -> Manifest:
         settings, observations = self._policy.settings, self._observations
         integers = any(v.report.precision.startswith("int8") for v in variants)
-        calibration = CalibrationSpec(
-            method=self._options.wish.method,
-            samples=len(observations.calibration),
-            selection=observations.choice.how,
-            seed=observations.choice.seed,
-            episodes=observations.episodes,
-            held_out=observations.judges,
-            data_sha256=observations.calibration_sha256(),
-            coverage=observations.coverage,
-        )
         return Manifest(
             version=self._options.version,
             name=settings.name,
@@ -276,7 +262,7 @@ class _Builder:
             golden=golden,
             parity=parity,
             precision=tuple(v.report for v in variants),
-            calibration=calibration if integers else None,
+            calibration=provenance(observations, self._options.wish.method, self._calibration) if integers else None,
             builder={"python": platform.python_version(), **{name: version(name) for name in _BUILDERS}},
             files=digest_files(self._folder),
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +15,14 @@ from jetvla.engines.observations import Observations, RecordedSamples
 from jetvla.engines.parity import LanguageCache, StepInputs
 from jetvla.engines.policy import Policy
 from jetvla.engines.precision import Judge
-from jetvla.engines.runner import GraphRunner
+from jetvla.engines.runner import GraphRunner, temporary_folder
 from jetvla.engines.tolerance import Tolerance
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.manifest import CalibrationSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from onnx import ModelProto
 
@@ -48,11 +48,12 @@ def calibrate(
         say: is told one line per thing measured.
 
     Raises:
-        ConfigError: if ``observations`` were not recorded.
+        ConfigError: if ``observations`` were not recorded, or an instruction is longer than the policy reads.
     """
     samples = observations.calibration
     if not isinstance(samples, RecordedSamples):
         raise ConfigError("ranges are collected from recordings; give --episodes")
+    policy.check_instructions(observations.instructions)
     plan = policy.family.export_plan(policy.network, policy.settings, policy.actions)
     step = export_graph(plan.graphs[-1], policy.family.block)
     feeds = StepInputs(samples, _language(policy, plan))
@@ -76,6 +77,42 @@ def calibrate(
     )
 
 
+def read_calibration(path: Path, judges: Sequence[str]) -> CalibrationFile:
+    """The calibration file at ``path``; ConfigError if it is none, or was made with one of the episodes ``judges``."""
+    file = CalibrationFile.read(path)
+    both = sorted(set(file.data.episodes) & set(judges))
+    if both:
+        raise ConfigError(
+            f"{path} was made with {', '.join(both)}, which would also judge: give the --episodes ({file.data.name}) "
+            f"and --seed ({file.seed}) that it was made with, or others to judge by with --held-out"
+        )
+    return file
+
+
+def provenance(observations: Observations, method: Method, file: CalibrationFile | None) -> CalibrationSpec:
+    """What the ranges are from: the calibration ``file``, or without one ``observations`` and ``method``."""
+    if file is not None:
+        return CalibrationSpec(
+            method=file.method,
+            samples=len(file.samples),
+            selection=file.selection,
+            seed=file.seed,
+            episodes=file.data.episodes,
+            held_out=observations.judges,
+            data_sha256=file.data.sha256,
+        )
+    return CalibrationSpec(
+        method=method,
+        samples=len(observations.calibration),
+        selection=observations.choice.how,
+        seed=observations.choice.seed,
+        episodes=observations.episodes,
+        held_out=observations.judges,
+        data_sha256=observations.calibration_sha256(),
+        coverage=observations.coverage,
+    )
+
+
 def file_ranges(file: CalibrationFile) -> Ranges:
     """The ranges in a calibration file."""
     return Ranges(
@@ -94,7 +131,7 @@ def _language(policy: Policy, plan: ExportPlan) -> LanguageCache | None:
 
 def _digest(step: ModelProto) -> str:
     """As of the file that a build writes."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "step.fp32.onnx"
+    with temporary_folder() as folder:
+        path = folder / "step.fp32.onnx"
         save_graph(step, path)
         return graph_sha256(path)

@@ -69,6 +69,8 @@ def _quiet_exporter() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
+            # It folds constants; what overflows there is found when the graph runs.
+            warnings.simplefilter("ignore", RuntimeWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.calibration.episodes import Episode
+from jetvla.calibration.episodes.twins import twins
 from jetvla.calibration.features import features
 from jetvla.calibration.select import Selection, candidates, choose, covering_radius, split
 from jetvla.runtime.action_spec import ActionSpec
@@ -87,7 +88,7 @@ class Observations:
         source: where they are from, as the manifest says it.
         choice: how ``calibration`` was chosen.
         episodes: names of the calibration episodes.
-        judges: names of the held-out episodes.
+        judges: names of the held-out episodes; ``held-out/`` is before one that is also in ``episodes``.
         instructions: the different sentences of the held-out samples and of all that calibration chose from.
         scale: what an action error is divided by, per dimension; float64 [D].
         moving: which dimensions vary in the recordings; bool [D].
@@ -145,7 +146,7 @@ class RecordedSamples:
         for step, *frames in zip(steps, *pictures, strict=True):
             resized = [to_size(frame) for to_size, frame in zip(resizers, frames, strict=True)]
             images = {camera.name: image for camera, image in zip(policy.cameras, resized, strict=True)}
-            state = None if states is None else np.ascontiguousarray(states[step])
+            state = None if states is None else np.array(states[step])
             yield Sample(images, state, sentences[step], episode.name, step)
 
 
@@ -172,11 +173,14 @@ def states_of(policy: Interface, episode: Episode) -> NDArray[np.float32] | None
         return None
     states, names = episode.state, episode.state_names
     if states is None:
-        raise EpisodeError(f"{episode.name} holds no states, and the policy needs {', '.join(policy.state)}")
+        raise EpisodeError(
+            f"{episode.name} holds no states, and the policy needs {', '.join(policy.state)}; record them too"
+        )
     if names is None:
         if states.shape[1] != len(policy.state):
             raise EpisodeError(
-                f"{episode.name}: states have {states.shape[1]} numbers, and the policy takes {len(policy.state)}"
+                f"{episode.name}: states have {states.shape[1]} numbers, and the policy takes {len(policy.state)}; "
+                "give recordings of the robot that it was trained for"
             )
         return states
     missing = [name for name in policy.state if name not in names]
@@ -197,8 +201,8 @@ def recorded_observations(
     """Samples of ``episodes``; a quarter of the episodes is held out unless ``judges`` are given.
 
     Raises:
-        EpisodeError: if nothing could be held out, an episode is in both sets, or cameras, states or actions are not
-            the policy's.
+        EpisodeError: if nothing could be held out, an episode is in both sets (by whatever name), or cameras, states
+            or actions are not the policy's.
     """
     if judges is None:
         used_names, held_names = split([e.name for e in episodes], _HELD_OUT_PART, choice.seed)
@@ -206,9 +210,10 @@ def recorded_observations(
         judging = [e for e in episodes if e.name in held_names]
     else:
         used, judging = list(episodes), list(judges)
-        both = sorted({e.name for e in used} & {e.name for e in judging})
+        both = twins(used, judging)
         if both:
-            raise EpisodeError(f"episodes both to calibrate with and to judge by: {', '.join(both)}; take others")
+            names = ", ".join(one if one == other else f"{one} (there called {other})" for one, other in both)
+            raise EpisodeError(f"episodes both to calibrate with and to judge by: {names}; give others to judge by")
     scale, moving = action_scale([*used, *judging], settings)
     held_out = tuple(RecordedSamples(judging, _spread(judging, HELD_OUT), settings))
     golden = held_out[:: max(1, len(held_out) // GOLDEN)][:GOLDEN]
@@ -220,12 +225,18 @@ def recorded_observations(
         "held-out episodes",
         choice,
         tuple(e.name for e in used),
-        tuple(e.name for e in judging),
+        _told_apart(used, judging),
         tuple(sorted(sentences | {sample.instruction for sample in held_out})),
         scale,
         moving,
         covered,
     )
+
+
+def _told_apart(used: Sequence[Episode], judging: Sequence[Episode]) -> tuple[str, ...]:
+    """Names of ``judging``; every data set may have an episode_000000."""
+    taken = {e.name for e in used}
+    return tuple(f"held-out/{e.name}" if e.name in taken else e.name for e in judging)
 
 
 def random_observations(settings: Interface, seed: int = 0) -> Observations:
@@ -309,7 +320,7 @@ def _actions_of(episode: Episode, settings: Interface) -> NDArray[np.float32] | 
     if actions.shape[1] != len(spec):
         raise EpisodeError(
             f"{episode.name}: actions have {actions.shape[1]} numbers, and the action spec has {len(spec)} "
-            f"dimensions ({', '.join(spec.names)})"
+            f"dimensions ({', '.join(spec.names)}); give recordings of the robot that the policy was trained for"
         )
     names = episode.action_names
     if names is not None and set(names) == set(spec.names):

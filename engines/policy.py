@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from jetvla.engines.families.family import Batch, PolicyFamily
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings
 from jetvla.engines.text import TextEncoder
+from jetvla.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,21 @@ class Policy:
         mean, std = np.array(self.actions.mean, np.float32), np.array(self.actions.std, np.float32)
         physical: NDArray[np.float32] = (normalised * std + mean).astype(np.float32)
         return physical
+
+    def check_instructions(self, instructions: Sequence[str]) -> None:
+        """ConfigError if one of ``instructions`` is longer than the policy reads: a sentence that is cut is another
+        sentence. A family without language takes any."""
+        if self.text is None or self.settings.text is None:
+            return
+        length = self.settings.text.max_tokens
+        cut = [(self.text.cut(sentence, length), sentence) for sentence in instructions]
+        lost, sentence = max(cut, default=(0, ""))
+        if lost:
+            raise ConfigError(
+                f"the instruction {sentence!r} has {length + lost} tokens and the policy reads {length}: {lost} would "
+                f"be cut ({sum(count > 0 for count, _ in cut)} of the recordings' instructions are too long); shorten "
+                "them in the recordings, or raise text.max_tokens in config.yaml if the policy was trained with more"
+            )
 
     def encode(self, instructions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and attention mask, int64 [N, L]; only for a family with language."""

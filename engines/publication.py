@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jetvla.runtime.archive import pack
-from jetvla.runtime.bundle import ARCHIVE_SUFFIX
+from jetvla.runtime.bundle import ARCHIVE_SUFFIX, MANIFEST
 from jetvla.runtime.errors import ConfigError
 
 
@@ -23,34 +23,72 @@ def published(output: Path, overwrite: bool) -> Iterator[Path]:
     next call for the same output clears up. Two processes never work on the same output at once.
 
     Raises:
-        ConfigError: if ``output`` exists and ``overwrite`` is not set, its parent is no folder, another process is
-            writing it, or the disk refuses.
+        ConfigError: see :func:`check_output`; or another process is writing ``output``, or the disk refuses.
     """
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output.parent} is not a folder; make it first")
-    partial, old = (output.with_name(f".{output.name}.{kind}") for kind in ("new", "old"))
+    place = _place(output)
+    partial, old = (place.with_name(f".{place.name}.{kind}") for kind in ("new", "old"))
     lock = _begin(output, partial)
     try:
         if old.exists():
-            _restore(old, output)
-        if output.exists() and not overwrite:
-            raise ConfigError(f"{output} is already there; add --overwrite to replace it, or choose another -o")
+            _restore(old, place)
+        check_output(output, overwrite)
         yield partial
         _sync(partial)
-        if output.suffix == ARCHIVE_SUFFIX:
-            pack(partial, output)
+        if place.suffix == ARCHIVE_SUFFIX:
+            pack(partial, place)
         else:
-            _put(partial, output, old)
-        _sync_path(output.parent)
+            _put(partial, place, old)
+        _sync_path(place.parent)
     except OSError as error:
-        if error.errno is None:
-            raise
+        # NumPy's own has a text and no number.
         raise ConfigError(
-            f"cannot write {output}: {error.strerror}; nothing of it is left: make room, or choose another -o"
+            f"cannot write {output}: {error.strerror or error}; nothing of it is left: make room, or choose another -o"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         os.close(lock)
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Look before the work whether :func:`published` may write ``output``.
+
+    Raises:
+        ConfigError: if ``output`` exists and ``overwrite`` is not set, or something else than a bundle is there, which
+            is never replaced; or its parent is no folder.
+    """
+    place = _place(output)
+    try:
+        there, good = place.exists(), _replaceable(place)
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}; choose another -o") from error
+    if there and not overwrite:
+        raise ConfigError(f"{output} is already there; add --overwrite to replace it, or choose another -o")
+    if there and not good:
+        raise ConfigError(f"{output} is no bundle, and is not replaced by one; choose another -o")
+
+
+def _place(output: Path) -> Path:
+    """Where ``output`` lies: a link stays a link, and what it points to is written."""
+    try:
+        str(output).encode()
+        place = output.resolve()
+        there = place.parent.is_dir()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{output} is no name in UTF-8; choose another -o") from error
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"cannot write {output}: {error}; choose another -o") from error
+    if not there:
+        raise ConfigError(f"{output.parent} is not a folder; make it first")
+    if not place.name:
+        raise ConfigError(f"{output} is already there, and is no bundle; choose another -o")
+    return place
+
+
+def _replaceable(place: Path) -> bool:
+    """A bundle, packed or not, or nothing worth keeping."""
+    if place.is_dir():
+        return (place / MANIFEST).is_file() or not any(place.iterdir())
+    return place.is_file() and (place.suffix == ARCHIVE_SUFFIX or not place.stat().st_size)
 
 
 def _begin(output: Path, partial: Path) -> int:

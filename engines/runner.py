@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jetvla.runtime.errors import EngineError
+from jetvla.runtime.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -19,6 +20,20 @@ Array = NDArray[Any]
 
 # Optimisations that would take out what a graph means: see :func:`jetvla.engines.half.rounded`.
 _KEPT = ["EliminateIdentity"]
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that goes with the block; ConfigError if the disk refuses what is written to it."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        # No EngineError, which would be a verdict on the graph.
+        raise ConfigError(
+            f"cannot write temporary files to {tempfile.tempdir}: {error.strerror or error}; make room there, or name "
+            "another folder by the environment variable TMPDIR"
+        ) from error
 
 
 class GraphRunner:
@@ -54,10 +69,9 @@ class GraphRunner:
         opened.CopyFrom(model)
         present = {value.name for value in (*model.graph.output, *model.graph.input)}
         opened.graph.output.extend(ValueInfoProto(name=n) for n in extra_outputs if n not in present)
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "graph.onnx"
-            save_graph(opened, path)
-            return cls(path)
+        with temporary_folder() as folder:
+            save_graph(opened, folder / "graph.onnx")
+            return cls(folder / "graph.onnx")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name; EngineError if one is not finite. Inputs that the graph lacks are ignored."""
@@ -65,5 +79,7 @@ class GraphRunner:
         outputs = dict(zip(self.outputs, results, strict=True))
         bad = [name for name, array in outputs.items() if not np.isfinite(array).all()]
         if bad:
-            raise EngineError(f"not finite: {', '.join(bad)}; numbers overflow on the way, so that nothing may run this graph")
+            raise EngineError(
+                f"not finite: {', '.join(bad)}; numbers overflow on the way, so that nothing may run this graph"
+            )
         return outputs

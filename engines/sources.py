@@ -24,6 +24,8 @@ from jetvla.runtime.manifest import ResizeSpec
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _IMAGE_SIZE = {"base": 224, "tiny": 32}
 _MAX_TOKENS = {"base": 32, "tiny": 12}
+# A manifest allows 10 s between actions; no robot takes more than some hundred a second.
+_RATES_HZ = (0.1, 10_000.0)
 _TWIST = ("x", "y", "z", "roll", "pitch", "yaw")
 _SENTENCES = tuple(
     f"{verb} the {colour} block" for verb in ("pick up", "move to") for colour in ("red", "green", "blue", "yellow")
@@ -41,6 +43,9 @@ class Declared:
         tokenizer: a ``tokenizer.json``.
         rate_hz: steps per second: of a chunk's actions, or of chunks that hold one action.
         state: names of the state's numbers.
+
+    Raises:
+        ConfigError: the rate is no possible one.
     """
 
     action: Path | None = None
@@ -50,6 +55,11 @@ class Declared:
     tokenizer: Path | None = None
     rate_hz: float | None = None
     state: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rate_hz is not None and not _RATES_HZ[0] <= self.rate_hz <= _RATES_HZ[1]:
+            low, high = _RATES_HZ
+            raise ConfigError(f"--rate {self.rate_hz:g}: give the actions per second, {low:g} to {high:g}")
 
     def action_spec(self) -> ActionSpec | None:
         """What the file :attr:`action` says; ConfigError names every mistake in it."""
@@ -77,6 +87,8 @@ class Declared:
 
 def open_policy(path: Path, declared: Declared) -> Policy:
     """The policy at ``path``, a folder or a bare ``.pt`` of the course; ConfigError says what must be stated."""
+    if path.is_dir():
+        _check_read(path, declared)
     if path.is_dir() and is_lerobot(path):
         return load_lerobot(path, declared.action_spec(), declared.state, declared.resize_spec(), declared.rate_hz)
     if path.is_dir():
@@ -100,6 +112,15 @@ def open_policy(path: Path, declared: Declared) -> Policy:
     settings = _settings("base", {"name": path.stem, "image": _IMAGENET, **declared.overrides()})
     actions = ActionNormalization.identity(len(settings.action))
     return assemble(settings, path, actions, TextEncoder.read(declared.tokenizer))
+
+
+def _check_read(folder: Path, declared: Declared) -> None:
+    """What is stated must not be passed over."""
+    unread = ["--tokenizer"] if declared.tokenizer is not None else []
+    if is_lerobot(folder) and declared.attention is not None:
+        unread.append("--attention")
+    if unread:
+        raise ConfigError(f"{folder} says everything that {' and '.join(unread)} would; leave the option out")
 
 
 def random_policy(size: str, declared: Declared, seed: int = 0) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Tolerance:
 
 def _split(text: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*{_NUMBER}\s*([^\d\s]*)\s*", text)
-    if match is None or float(match[1]) == 0:
+    if match is None or not 0 < float(match[1]) < math.inf:
         raise ConfigError(
             f"--tolerance {text!r} is no number above 0 with %, with a unit, or alone; such as 1% or 0.01rad"
         )

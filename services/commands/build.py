@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.services.termination import ends_cleanly
+
 if TYPE_CHECKING:
     from jetvla.calibration.episodes import Episode
     from jetvla.engines.observations import Observations
@@ -101,15 +103,19 @@ def add_declared_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@ends_cleanly()
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jetvla.engines.build import BuildOptions, build
+    from jetvla.engines.publication import check_output
     from jetvla.engines.tolerance import Tolerance
     from jetvla.engines.variants import Wish
 
-    console = Console(highlight=False)
+    # Paths, which a user may want to copy, and may have called "[red]".
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     tolerance = Tolerance.parse(arguments.tolerance)
+    check_output(arguments.output, arguments.overwrite)
     with console.status("loading"):
         policy, observations = read_inputs(arguments, console.print)
     wish = Wish(
@@ -139,10 +145,15 @@ def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tu
 
     if (arguments.checkpoint is None) == (arguments.random_init is None):
         raise ConfigError("give either a CHECKPOINT or --random-init")
+    if arguments.checkpoint is not None and not arguments.checkpoint.exists():
+        raise ConfigError(f"{arguments.checkpoint} is neither a checkpoint folder nor a .pt file: there is no such path")
     if arguments.episodes is None and arguments.random_init is None:
         raise ConfigError("--episodes is missing: a bundle is calibrated with real recordings and judged by them")
-    if arguments.samples < 1:
-        raise ConfigError(f"--samples {arguments.samples}: give at least 1")
+    if arguments.episodes is None and arguments.held_out is not None:
+        raise ConfigError("--held-out judges what --episodes calibrates; give both")
+    for option, number, least in (("--samples", arguments.samples, 1), ("--seed", arguments.seed, 0)):
+        if number < least:
+            raise ConfigError(f"{option} {number}: give at least {least}")
     episodes = [] if arguments.episodes is None else open_episodes(arguments.episodes)
     declared = _declared(arguments, episodes, say)
     policy = (

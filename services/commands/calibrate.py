@@ -11,10 +11,13 @@ each, or a folder of frames with instructions.txt.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from jetvla.services.termination import ends_cleanly
 
 if TYPE_CHECKING:
     from jetvla.calibration.coverage import Coverage
@@ -34,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         subcommand.configure(actions.add_parser(name, help=subcommand.summary, description=subcommand.summary))
 
 
+@ends_cleanly()
 def run(arguments: argparse.Namespace) -> int:
     return SUBCOMMANDS[arguments.action].run(arguments)
 
@@ -61,7 +65,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from jetvla.services.coverage_report import as_json, print_coverage, summary
 
     _check_outputs(arguments)
-    messages = Console(stderr=True)
+    messages = Console(stderr=True, markup=False, soft_wrap=True)
     with messages.status("reading"):
         episodes = open_episodes(arguments.data)
         coverage = measure(episodes)
@@ -85,8 +89,7 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     from jetvla.runtime.errors import ConfigError
 
     for path in filter(None, (arguments.png, arguments.write_action_spec)):
-        if not path.resolve().parent.is_dir():
-            raise ConfigError(f"{path} cannot be written: there is no folder {path.resolve().parent}; make it")
+        _check_folder(path)
     if arguments.write_action_spec is None:
         return
     missing = [f"--{name}" for name in ("quantity", "unit", "semantics") if getattr(arguments, name) is None]
@@ -98,9 +101,18 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{arguments.write_action_spec} exists, and may have been checked by a person; name another")
 
 
+def _check_folder(path: Path) -> None:
+    from jetvla.runtime.errors import ConfigError
+
+    if not path.resolve().parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.resolve().parent}; make it")
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a folder; name a file in it")
+
+
 def _write_spec(arguments: argparse.Namespace, coverage: Coverage) -> None:
     from jetvla.calibration.action_draft import draft
-    from jetvla.runtime.errors import EpisodeError
+    from jetvla.runtime.errors import ConfigError, EpisodeError
 
     if coverage.actions is None:
         raise EpisodeError(f"{arguments.data} has no actions, so there is nothing to describe in an action spec")
@@ -110,8 +122,13 @@ def _write_spec(arguments: argparse.Namespace, coverage: Coverage) -> None:
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(arguments.write_action_spec)
+    except OSError as error:
+        raise ConfigError(
+            f"{arguments.write_action_spec} cannot be written ({error.strerror}); choose another place"
+        ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _configure_show(parser: argparse.ArgumentParser) -> None:
@@ -147,9 +164,10 @@ def _ranges(arguments: argparse.Namespace) -> int:
     from jetvla.runtime.errors import ConfigError
     from jetvla.services.commands.build import read_inputs
 
+    _check_folder(arguments.output)
     if arguments.output.exists():
         raise ConfigError(f"{arguments.output} is already there; choose another -o, or remove it")
-    console, arguments.random_init = Console(highlight=False), None
+    console, arguments.random_init = Console(highlight=False, markup=False, soft_wrap=True), None
     policy, observations = read_inputs(arguments, console.print)
     data = arguments.episodes.resolve().name
     file = calibrate(policy, observations, arguments.method, arguments.smooth, data, console.print)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.services.termination import ends_cleanly
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -57,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     trust.add_argument("--unsigned", action="store_true", help="check files only, not the signature")
 
 
+@ends_cleanly()
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -67,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.services.bundle_source import opened
 
     job = _job(arguments)
-    console = Console(highlight=False, width=None if Console().is_terminal else 120)
+    console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 120)
     backend, cache = load_backend(job.backend), EngineCache(job.engines)
     options = CompileOptions(arguments.optimization_level, arguments.workspace, job.threads, arguments.rounds)
     with opened(job.bundle, job.trusted) as bundle:

@@ -14,6 +14,7 @@ from rich.console import Console
 from jetvla.services.bundle_source import opened
 from jetvla.services.receipt import receipt_of
 from jetvla.services.receipt.terminal import print_receipt
+from jetvla.services.termination import ends_cleanly
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trusted", type=Path, metavar="DIR", help="fail unless a .pub file of this folder signed it")
 
 
+@ends_cleanly()
 def run(arguments: argparse.Namespace) -> int:
     with opened(arguments.bundle, arguments.trusted) as bundle:
         if arguments.json:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jetvla.engines.publication import published
@@ -47,10 +48,10 @@ def test_a_failure_leaves_nothing(tmp_path: Path, error: type[BaseException]) ->
 
 def test_a_failure_keeps_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    (tmp_path / "bundle" / "old").touch()
+    (tmp_path / "bundle" / "manifest.json").touch()
     with pytest.raises(ValueError, match="no"), published(tmp_path / "bundle", overwrite=True):
         raise ValueError("no")
-    assert names(tmp_path / "bundle") == ["old"]
+    assert names(tmp_path / "bundle") == ["manifest.json"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
@@ -58,7 +59,7 @@ def test_overwriting_must_be_asked_for(tmp_path: Path, kind: str) -> None:
     output = tmp_path / "bundle"
     if kind == "folder":
         output.mkdir()
-        (output / "old").touch()
+        (output / "manifest.json").touch()
     else:
         output.touch()
     with pytest.raises(ConfigError, match="add --overwrite"), published(output, overwrite=False):
@@ -67,6 +68,54 @@ def test_overwriting_must_be_asked_for(tmp_path: Path, kind: str) -> None:
         (folder / "new").touch()
     assert names(output) == ["new"]
     assert names(tmp_path) == ["bundle"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_nothing_but_a_bundle_is_replaced(tmp_path: Path, kind: str) -> None:
+    output = tmp_path / "thesis"
+    if kind == "folder":
+        output.mkdir()
+        (output / "thesis.tex").write_text("years")
+    else:
+        output.write_text("years")
+    with pytest.raises(ConfigError, match="thesis is no bundle"), published(output, overwrite=True):
+        pytest.fail("must not get here")
+    assert names(tmp_path) == ["thesis"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_a_link(tmp_path: Path, there: bool) -> None:
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    if there:
+        target.mkdir()
+    with published(link, overwrite=True) as folder:
+        (folder / "manifest.json").touch()
+    assert names(tmp_path) == ["link", "target"]
+    assert link.is_symlink()
+    assert names(target) == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("", "is already there"),
+        ("/", "is already there, and is no bundle"),
+        ("/dev/null", "is no bundle"),
+        ("loop", "cannot write loop"),
+        (os.fsdecode(b"\xff"), "is no name in UTF-8"),
+        ("x" * 253, "File name too long"),
+    ],
+)
+def test_what_is_no_place_for_a_bundle_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    overwrite = bool(output)
+    with pytest.raises(ConfigError, match=message), published(Path(output), overwrite) as folder:
+        (folder / "a").touch()
+    assert names(tmp_path) == ["loop"]
 
 
 def test_a_missing_parent_is_named(tmp_path: Path) -> None:
@@ -129,6 +178,16 @@ def small_files() -> Iterator[None]:
     yield
     signal.signal(signal.SIGXFSZ, handler)
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_numpy_s_way_to_say_that_the_disk_is_full(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"cannot write .*requested and \d+ written; nothing of it is left"),
+        published(tmp_path / "bundle", overwrite=False) as folder,
+    ):
+        np.save(folder / "embedding.npy", np.zeros(1 << 16))
+    assert names(tmp_path) == []
 
 
 # Of a packed bundle the parts fit, and the whole does not.

@@ -38,6 +38,8 @@ def test_a_share_of_the_range_or_a_number_in_the_unit(texts: list[str], expected
         (["0"], "is no number above 0"),
         (["-1%"], "is no number above 0"),
         (["nan"], "is no number above 0"),
+        (["1e999"], "is no number above 0"),
+        (["1e-999%"], "is no number above 0"),
         (["3degrees"], "unknown unit 'degrees'"),
         (["1%", "0.02"], "repeats another one"),
         (["1rad", "2rad"], "repeats another one"),
