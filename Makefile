@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPING := $(BUILD)/typing
+MUTATE := $(BUILD)/mutate
 PACKAGES := runtime calibration engines services
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack check bench bench-numerics size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack coverage soak mutate check bench bench-numerics size clean
 
 setup: $(STAMP)
 
@@ -50,7 +51,28 @@ $(BUILD)/venv-jetpack%/.installed: pyproject.toml setup.py constraints.txt
 	$(@D)/bin/$(PIP_INSTALL) --editable . pytest hypothesis
 	touch $@
 
-check: setup $(TYPING)/jetvla
+# Every branch of what stands between a policy and a robot.
+coverage: setup
+	mkdir -p $(BUILD)
+	$(BIN)/coverage run -m pytest -q tests/runtime/guard tests/runtime/link
+	$(BIN)/coverage report
+
+# Random ticks under an independent judge; SOAK="--seed 7 --first 120" goes on somewhere else.
+soak: setup
+	$(BIN)/python tests/soak/soak.py --ticks 1000000 $(SOAK)
+
+# Does a test notice each small change of the guard? Goes on where it was interrupted.
+# MUTANTS='jetvla.runtime.guard.travel*' takes some of them; then `mutmut results` or `mutmut show NAME` in build/mutate.
+mutate: setup
+	rm -rf $(MUTATE)/jetvla $(MUTATE)/tests
+	mkdir -p $(MUTATE)/jetvla $(MUTATE)/tests/runtime
+	cp -a runtime $(MUTATE)/jetvla/
+	cp -a tests/runtime/guard $(MUTATE)/tests/runtime/
+	cp -a tests/conftest.py tests/property tests/data $(MUTATE)/tests/
+	cp pyproject.toml $(MUTATE)/
+	cd $(MUTATE) && $(CURDIR)/$(BIN)/mutmut run --max-children $$(nproc) $(MUTANTS)
+
+check: setup $(TYPING)/jetvla coverage
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(TYPING) $(BIN)/mypy $(PACKAGES:%=-p jetvla.%)
