@@ -15,7 +15,7 @@ from jetvla.services.recording.calls import SETUP, SNAPSHOT, Call, pack
 from jetvla.services.recording.guard import NotedGuard
 
 MAX_PACKET = 1 << 20
-_SEND_BUFFER = 1 << 20
+SEND_BUFFER = 1 << 20
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
 
@@ -72,7 +72,7 @@ class Tap:
         self._path.unlink(missing_ok=True)
 
     def _begin(self, reader: socket.socket) -> str:
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._reader, self._seq, self._lost, self._slow = reader, 0, 0, False
         self._guard.listener = self
         self._send(SETUP, 0, arguments=self._guard.setup, config=self._config)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
+from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.rig import BUNDLE, GuardRig, twist_spec
@@ -27,6 +30,16 @@ def arm_spec() -> ActionSpec:
     """A twist, and a gripper that nobody measures."""
     gripper = ActionDimension(name="gripper", quantity="gripper", unit="1", semantics="absolute")
     return ActionSpec(dimensions=(*twist_spec().dimensions, gripper), rotation="rotation_vector")
+
+
+class RestlessClock(FakeClock):
+    """Goes on by a little whenever it is read, as a real one does."""
+
+    _rng = random.Random(0)
+
+    def now_ns(self) -> int:
+        self._now_ns += self._rng.randrange(20_000)
+        return self._now_ns
 
 
 class CountingTap(Tap):
@@ -46,12 +59,13 @@ class Stage:
         reading: cleared, the recorder stops reading.
     """
 
-    def __init__(self, folder: Path, execution: str = "latest") -> None:
+    def __init__(self, folder: Path, execution: str = "latest", clock: FakeClock | None = None) -> None:
         timing = ChunkTiming(horizon=8, dt_s=0.05, replan_s=0.2, execution=execution)  # type: ignore[arg-type]
         self.path = folder / "tap.sock"
         # The policy of these tests changes its mind all the time.
         limits = dataclasses.replace(Limits(), seam_m=1e6, seam_rad=1e6, seam_ratio=1e6)
         self.rig = GuardRig(arm_spec(), timing, limits)
+        self.rig.clock = clock or RestlessClock()
         self.guard = NotedGuard(self.rig.spec, timing, self.rig.limits, 100.0, BUNDLE, self.rig.clock)
         self.rig.guard = self.guard
         self.tap = CountingTap(self.path, {os.getuid()}, self.guard, CONFIG)
@@ -97,7 +111,7 @@ class Stage:
     def arm_again(self) -> None:
         """Disarm, wait for rest, arm."""
         self.guard.disarm()
-        self.run(3.0, [0.0] * 7)
+        self.run(2.6, [0.0] * 7)
         self.rig.arm()
 
     def stop(self) -> Recorded:
@@ -114,7 +128,7 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     pytest.importorskip("mcap", reason="needs mcap: pip install 'jetvla[record]'")
     stages: list[Stage] = []
 
-    def make(**settings: str) -> Stage:
+    def make(**settings: Any) -> Stage:
         stages.append(Stage(tmp_path, **settings))
         return stages[-1]
 

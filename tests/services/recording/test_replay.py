@@ -108,7 +108,7 @@ def test_random_messages_are_replayed(stage: MakeStage) -> None:
     one.start()
     one.rig.arm()
     happens = happenings(one, rng)
-    for _ in range(80):
+    for _ in range(50):
         happens[rng.integers(len(happens))]()
         one.run(0.2, rng.uniform(-0.3, 0.3, 7).tolist())
         if one.guard.state is State.DISARMED:
@@ -119,8 +119,8 @@ def test_random_messages_are_replayed(stage: MakeStage) -> None:
     found = replayed(one)
     assert found.same
     assert found.largest == 0
-    assert found.commands > 300
-    assert len(found.replayed) > 8
+    assert found.commands > 150
+    assert len(found.replayed) > 5
 
 
 def test_other_limits_show_what_would_have_changed(
@@ -164,13 +164,16 @@ def test_a_changed_command_is_found_with_its_time(stage: MakeStage) -> None:
     assert found.largest == pytest.approx(2e-9)
 
 
-def test_a_recorder_that_falls_behind_leaves_a_gap_and_not_an_error(stage: MakeStage) -> None:
+def test_a_recorder_that_falls_behind_leaves_a_gap_and_not_an_error(
+    stage: MakeStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetvla.services.recording.tap.SEND_BUFFER", 1 << 16)
     one = stage()
     one.start()
     one.rig.arm()
     one.run(0.4, AHEAD)
     one.reading.clear()
-    one.run(20.0, AHEAD)
+    one.run(4.0, AHEAD)
     one.reading.set()
     one.run(0.6, AHEAD)
     one.arm_again()

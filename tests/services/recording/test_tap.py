@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.rig import BUNDLE, GuardRig
@@ -54,7 +55,7 @@ def test_a_call_shows_one_time_and_a_call_within_it_is_not_noted() -> None:
 
 
 def test_a_reader_that_never_reads_changes_no_command(stage: MakeStage) -> None:
-    one = stage()
+    one = stage(clock=FakeClock())
     other = GuardRig(one.rig.spec, one.rig.timing, one.rig.limits)
     silent = connect(one.path)
     while one.tap.poll() == "":
@@ -69,13 +70,14 @@ def test_a_reader_that_never_reads_changes_no_command(stage: MakeStage) -> None:
     silent.close()
 
 
-def test_the_gap_is_counted_and_followed_by_a_snapshot(stage: MakeStage) -> None:
+def test_the_gap_is_counted_and_followed_by_a_snapshot(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetvla.services.recording.tap.SEND_BUFFER", 1 << 16)
     one = stage()
     with connect(one.path) as reader:
         while one.tap.poll() == "":
             pass
         one.rig.arm()
-        one.run(20.0, AHEAD)
+        one.run(4.0, AHEAD)
         before = _read(reader)
         assert "was too slow" in one.tap.poll()
         one.rig.step()
@@ -84,7 +86,7 @@ def test_the_gap_is_counted_and_followed_by_a_snapshot(stage: MakeStage) -> None
     assert [p["name"] for p in before[:2]] == ["setup", "snapshot"]
     heard = len(before) - 2 + after[0]["lost"]
     assert after[0]["name"] == "snapshot"
-    assert heard == 5 + 2000 + 100 * 4 + 100, "hello to arm, ticks, health reports, chunks"
+    assert heard == 5 + 400 + 20 * 4 + 20, "hello to arm, ticks, health reports, chunks"
     assert {p["name"] for p in after[1:-1]} == {"on_hello", "on_health", "on_peers", "on_instruction", "on_chunk"}
     assert all(p["earlier"] for p in after[1:-1])
     assert after[-1]["name"] == "tick"
