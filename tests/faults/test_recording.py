@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Rig, within
+from .rig import Rig, within
 
 pytestmark = pytest.mark.ros
 
@@ -19,11 +19,8 @@ def jetvla(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_run_is_recorded_audited_and_replayed_exactly(
-    start: Callable[[], Rig], settings: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_run_is_recorded_audited_and_replayed_exactly(start: Callable[[], Rig], tmp_path: Path) -> None:
     pytest.importorskip("mcap", reason="needs mcap: pip install 'jetvla[record]'")
-    settings["telemetry"] = {"audit": "audit"}
     rig = start()
     file = tmp_path / "run.mcap"
     recorder = subprocess.Popen(
