@@ -14,8 +14,8 @@ from jetvla.runtime.manifest import CameraSpec, Execution, ResizeSpec
 RGB = tuple[float, float, float]
 # What is finite as float32.
 _FLOAT32 = 3.4028235e38
-_Number = Annotated[float, Field(ge=-_FLOAT32, le=_FLOAT32)]
-_NotNegative = Annotated[float, Field(ge=0, le=_FLOAT32)]
+_Number = Annotated[float, Field(ge=-_FLOAT32, le=_FLOAT32, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, le=_FLOAT32, allow_inf_nan=False)]
 Model = TypeVar("Model", bound=BaseModel)
 
 

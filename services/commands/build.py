@@ -146,7 +146,7 @@ def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tu
     if (arguments.checkpoint is None) == (arguments.random_init is None):
         raise ConfigError("give either a CHECKPOINT or --random-init")
     if arguments.checkpoint is not None and not arguments.checkpoint.exists():
-        raise ConfigError(f"{arguments.checkpoint} is neither a checkpoint folder nor a .pt file: there is no such path")
+        raise ConfigError(f"{arguments.checkpoint} is neither a checkpoint folder nor a .pt file: it is missing")
     if arguments.episodes is None and arguments.random_init is None:
         raise ConfigError("--episodes is missing: a bundle is calibrated with real recordings and judged by them")
     if arguments.episodes is None and arguments.held_out is not None:

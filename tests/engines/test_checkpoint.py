@@ -164,6 +164,20 @@ def test_a_bare_pt_must_be_told_everything_it_does_not_hold(tmp_path: Path) -> N
     assert "--resize" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf"), 1e-300, 1e300])
+def test_a_rate_that_no_robot_has_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match=r"--rate \S+: give the actions per second, 0\.1 to 10000"):
+        Declared(rate_hz=rate)
+
+
+def test_what_a_folder_says_itself_is_not_stated_too(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="says everything that --tokenizer would; leave the option out"):
+        open_policy(folder, Declared(tokenizer=folder / "tokenizer.json"))
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="--tokenizer and --attention would"):
+        open_policy(folder, Declared(tokenizer=folder / "tokenizer.json", attention="course"))
+
+
 def test_a_bare_checkpoint_of_the_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The base size is too large for a test; everything else is as with the course's own weights."""
     for table, tiny in ((sources.PRESETS, TINY), (sources._IMAGE_SIZE, 32), (sources._MAX_TOKENS, 12)):
