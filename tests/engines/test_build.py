@@ -13,9 +13,11 @@ from onnx import ModelProto
 
 from jetvla.calibration.episodes import open_episodes
 from jetvla.engines import build as build_module
+from jetvla.engines import calibrate as calibrate_module
 from jetvla.engines.build import BuildOptions, build
+from jetvla.engines.calibrate import calibrate
 from jetvla.engines.export import export_graph
-from jetvla.engines.observations import Observations, random_observations, recorded_observations
+from jetvla.engines.observations import Choice, Observations, random_observations, recorded_observations
 from jetvla.engines.parity import LanguageCache, StepInputs, compare, require_parity
 from jetvla.engines.policy import Policy
 from jetvla.engines.runner import GraphRunner
@@ -265,6 +267,29 @@ def test_an_instruction_that_would_be_cut_is_refused(
     with pytest.raises(ConfigError, match=r"has 13 tokens and the policy reads 12: 1 would be cut \(1 of"):
         build(policy, wordy, BuildOptions(Wish("fp32", "cpu", np.ones(7))), tmp_path / "bundle", lambda line: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_says_what_a_calibration_file_was_made_of(
+    policy: Policy, episodes: Path, exported: dict[str, ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (build_module, calibrate_module):
+        monkeypatch.setattr(module, "export_graph", lambda source, block=None: exported[source.name])
+    made = recorded_observations(open_episodes(episodes), policy.settings, Choice(3, "uniform", 1))
+    file = calibrate(policy, made, "max", "off", "recordings", lambda line: None)
+    file.write(tmp_path / "c.json")
+    observations = recorded_observations(open_episodes(episodes), policy.settings, Choice(5, "covering", 1))
+    wish = Wish("int8", "cpu", 0.5 * observations.scale)
+    options = BuildOptions(wish, calibration=tmp_path / "c.json")
+    manifest = build(policy, observations, options, tmp_path / "bundle", lambda line: None)
+    found = manifest.calibration
+    assert found is not None
+    assert (found.method, found.samples, found.selection, found.seed) == ("max", 3, "uniform", 1)
+    assert (found.data_sha256, found.episodes) == (file.data.sha256, file.data.episodes)
+    assert (found.held_out, found.coverage) == (observations.judges, None)
+    others = recorded_observations(open_episodes(episodes), policy.settings, Choice(5, "covering", 0))
+    with pytest.raises(ConfigError, match=r"would also judge: give the --episodes \(recordings\) and --seed \(1\)"):
+        build(policy, others, options, tmp_path / "other", lambda line: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "c.json"]
 
 
 def test_a_missing_key_is_found_before_the_work(policy: Policy, tmp_path: Path) -> None:
