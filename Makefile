@@ -15,7 +15,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack coverage soak mutate check bench bench-numerics size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-numerics size clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,11 @@ demo: setup
 
 test: setup tensorrt-bindings
 	$(BIN)/pytest
+
+# Every fault on the real processes and real ROS 2; the table at the end, and build/faults.json, say how soon each one
+# was found and the robot at rest. Part of `make test` too.
+faults: setup
+	$(BIN)/pytest tests/faults
 
 # NVIDIA's bindings without the libraries, for tests/contract; without a network those tests are skipped.
 tensorrt-bindings: setup

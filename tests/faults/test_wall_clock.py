@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Rig, within
+from .rig import Rig
+from .settings import Settings
 
 pytestmark = pytest.mark.ros
 
@@ -63,22 +64,20 @@ def test_the_shim_moves_the_wall_clock_alone(wall_clock: WallClock) -> None:
     assert abs(int(subprocess.check_output(ask)) - before - HOUR_NS) < 10**9
 
 
-@pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS], ids=["ahead", "back"])
+@pytest.mark.parametrize(("name", "step_ns"), [("wall clock ahead", HOUR_NS), ("wall clock back", -HOUR_NS)])
 def test_a_step_of_the_wall_clock_does_not_stop_a_moving_robot(
     start: Callable[[], Rig],
-    settings: dict[str, object],
+    settings: Settings,
     wall_clock: WallClock,
     simulated_robot: None,
+    name: str,
     step_ns: int,
 ) -> None:
     settings["cameras"] = {"front": {"kind": "ros", "topic": "/camera/image_raw"}}
     rig = start()
     rig.move()
-    chunks = rig.status().chunks
+    chunks, since_ns = rig.status().chunks, time.monotonic_ns()
     wall_clock.step(step_ns)
     time.sleep(WATCH_S)
-    status = rig.status()
-    assert status.state == "ARMED", status.reason
-    assert status.chunks > chunks + WATCH_S * 5
-    assert rig.published()[-1] > 0.1
-    within(2, lambda: time.monotonic_ns() - rig.sent[-1].t_ns < 10**8, "commands still arrive")
+    rig.went_on(name, since_ns)
+    assert rig.status().chunks > chunks + WATCH_S * 5

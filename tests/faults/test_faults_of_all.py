@@ -1,0 +1,244 @@
+"""Faults around a real policy: processes, cameras, switches, other nodes, the disk. One rig is broken and repaired."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetvla.services.supervisor import GUARD, POLICY
+
+from .camera import Mode
+from .rig import READY_S, Rig, within
+from .robot import WatchedRobot
+from .rows import CAMERA_HZ
+from .settings import UNCOUNTED, basic_settings
+
+pytestmark = pytest.mark.ros
+
+WATCH_S = 1.0
+DISK_BYTES = 512 * 1024
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of :data:`DISK_BYTES` on ``folder``, where this user may have one; else a folder like any other."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def rig(place: Path) -> Iterator[Rig]:
+    """Guard and policy, a camera on ROS 2, a deadman switch; audit log and status on a small disk."""
+    settings = basic_settings(place)
+    settings["cameras"] = {"front": {"kind": "ros"}}
+    settings["run_dir"], settings["telemetry"]["audit"] = "disk/run", "disk/audit"
+    settings["guard"]["deadman"] = "~/deadman"
+    settings["guard"]["limits"] = UNCOUNTED | {"rest_s": 0.5}
+    # The policy asks for z most of all, and the simulated robot knows x and y.
+    settings["guard"]["outputs"][0]["linear"] = ["z", "y", "x"]
+    with ExitStack() as resources:
+        resources.enter_context(small_disk(place / "disk"))
+        yield Rig(place, resources, settings, camera_hz=CAMERA_HZ)
+
+
+# Processes
+
+
+def test_a_killed_policy(rig: Rig) -> None:
+    rig.move()
+    rig.stopped("policy killed", rig.kill(POLICY))
+
+
+def test_a_hung_policy(rig: Rig) -> None:
+    rig.move()
+    hung_ns = rig.kill(POLICY, signal.SIGSTOP)
+    try:
+        rig.stopped("policy hangs", hung_ns)
+    finally:
+        rig.kill(POLICY, signal.SIGCONT)
+
+
+# Cameras
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("camera silent", "silent"), ("camera freezes", "frozen"), ("camera dark", "dark"), ("time back", "back")],
+)
+def test_a_camera_that_breaks(rig: Rig, name: str, mode: Mode) -> None:
+    rig.move()
+    assert rig.bench.camera is not None
+    rig.stopped(name, rig.bench.camera.set(mode))
+
+
+# Switches
+
+
+def test_the_deadman_switch_released(rig: Rig) -> None:
+    rig.move()
+    rig.stopped("deadman released", rig.bench.release())
+    assert "deadman" in rig.refusal()
+
+
+def test_the_deadman_switch_falls_silent(rig: Rig) -> None:
+    rig.move()
+    rig.bench.holding = False
+    rig.stopped("deadman silent", time.monotonic_ns())
+
+
+def test_the_emergency_stop(rig: Rig) -> None:
+    rig.move()
+    rig.stopped("estop", rig.bench.press(True))
+    assert "estop" in rig.refusal()
+
+
+def test_the_emergency_stop_during_a_stop(rig: Rig) -> None:
+    rig.move()
+    released_ns = rig.bench.release()
+    within(1, lambda: rig.state == "STOPPING", "stopping")
+    time.sleep(0.1)
+    rig.bench.press(True)
+    rig.stopped("estop while stopping", released_ns)
+    speeds = rig.published()
+    assert speeds[-1] == 0
+
+
+# Other nodes
+
+
+def test_a_second_publisher_of_commands(rig: Rig) -> None:
+    from geometry_msgs.msg import Twist
+
+    from jetvla.runtime.ros.session import RosSession
+
+    with RosSession("joystick") as other:
+        heard: list[Twist] = []
+        other.node.create_subscription(Twist, "/cmd_vel", heard.append, 10)
+        rig.move()
+        # DDS may take seconds to make two processes known to each other; that is no time of the guard's.
+        within(READY_S, lambda: other.spin_once(0.1) or heard, "the joystick's process is known to the guard")
+        since_ns = time.monotonic_ns()
+        other.node.create_publisher(Twist, "/cmd_vel", 10)
+        rig.stopped("second publisher", since_ns)
+        assert "joystick also publishes /cmd_vel" in rig.refusal()
+
+
+def test_a_driver_of_another_type(rig: Rig) -> None:
+    from geometry_msgs.msg import Twist, TwistStamped
+
+    rig.move()
+    changed_ns = _change_driver(rig, TwistStamped)
+    try:
+        rig.stopped("other type", changed_ns)
+        refusal = rig.refusal()
+        assert "as geometry_msgs/msg/Twist, only as geometry_msgs/msg/TwistStamped" in refusal
+    finally:
+        _change_driver(rig, Twist)
+
+
+def _change_driver(rig: Rig, kind: type[Any]) -> int:
+    """The driver takes messages of ``kind`` from now on; when."""
+    done = threading.Event()
+    changed_ns = time.monotonic_ns()
+
+    def change() -> None:
+        rig.node.destroy_subscription(rig.bench.driver)
+        rig.bench.drive(kind)
+        done.set()
+
+    rig.spinner.change(change)
+    assert done.wait(5)
+    return changed_ns
+
+
+# The disk
+
+
+def test_a_full_disk_neither_stops_nor_hinders_anything(rig: Rig) -> None:
+    disk = rig.config.run_dir.parent
+    if not os.path.ismount(disk):
+        pytest.skip("needs the right to mount a small file system")
+    rig.move()
+    since_ns = time.monotonic_ns()
+    filler = fill(disk)
+    time.sleep(WATCH_S)
+    rig.went_on("disk full", since_ns)
+    released_ns = rig.bench.release()
+    within(5, lambda: rig.state == "DISARMED", "disarmed")
+    _make_events(rig)
+    within(5, lambda: "No space left on device" in rig.log.partition("audit: cannot write")[2], "it is said")
+    assert rig.daemons.dead() is None
+    filler.unlink()
+    within(5, lambda: "audit: writes again" in rig.log, "it writes again")
+    # Nothing has been lost, for all of it could wait.
+    rig.stopped("stop on a full disk", released_ns)
+    audit = rig.status().audit
+    assert audit is not None
+    assert audit["lost"] == 0
+
+
+def test_what_a_full_disk_takes_from_the_audit_log_is_counted_and_said(rig: Rig) -> None:
+    disk = rig.config.run_dir.parent
+    if not os.path.ismount(disk):
+        pytest.skip("needs the right to mount a small file system")
+    rig.move()
+    rig.bench.release()
+    within(5, lambda: rig.state == "DISARMED", "disarmed")
+    before, filler = rig.log, fill(disk)
+    _make_events(rig)
+    guard = rig.daemons.processes[GUARD]
+    guard.terminate()
+    assert guard.wait(10) == 0, rig.log[-2000:]
+    assert "lines are lost" in rig.log[len(before) :]
+    filler.unlink()
+    rig.move()
+    assert rig.audit_is_whole()
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free on ``disk``; the file that takes them."""
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(DISK_BYTES))
+    return filler
+
+
+def _make_events(rig: Rig) -> None:
+    """More than fits into what the file system has already given to the audit log."""
+    for _ in range(20):
+        for held in (True, False):
+            rig.bench.hold(held)
+            time.sleep(0.02)
+
+
+# The guard itself, last: for as long as DDS believes in the dead one, it counts as another publisher
+
+
+def test_a_killed_guard_is_noticed_by_the_driver_and_the_robot_stops_by_itself(rig: Rig) -> None:
+    with WatchedRobot() as robot:
+        rig.move()
+        robot.begin()
+        robot.halted("guard killed", rig.kill(GUARD))
+    before = rig.audited()
+    rig.repair()
+    within(READY_S, lambda: len(rig.audited()) > len(before), "the new guard writes into the audit log")
+    after = rig.audited()
+    # A kill is no end of the audit log, and takes nothing from it.
+    assert after[: len(before)] == before
+    assert [e["kind"] for e in after if e["kind"] in ("start", "end")][-2:] == ["start", "start"]
+    assert rig.audit_is_whole()
