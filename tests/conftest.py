@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE
 from jetvla.runtime.keys import create_key_pair, load_private_key, sign
+
+
+_FILE_SIZE = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Tests play a full disk by a limit on the size of files, under which no report could be written."""
+    try:
+        return (yield)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, _FILE_SIZE)
 
 
 @pytest.fixture(scope="session")
