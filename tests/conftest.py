@@ -12,7 +12,6 @@ import pytest
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE
 from jetvla.runtime.keys import create_key_pair, load_private_key, sign
 
-
 _FILE_SIZE = resource.getrlimit(resource.RLIMIT_FSIZE)
 
 
