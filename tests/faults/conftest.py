@@ -38,13 +38,14 @@ def own_domain() -> Iterator[None]:
         os.environ["ROS_DOMAIN_ID"] = former
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def ros() -> None:
+    """Nothing here is done without it."""
     pytest.importorskip("rclpy", reason="needs rclpy: pip install 'jetvla[ros]'")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
+def place(ros: None, tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
     """A folder with a signed bundle, for a rig that the tests of a module share."""
     folder = tmp_path_factory.mktemp("shared")
     shutil.copytree(tiny_bundle, folder / "bundle")
@@ -55,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, signed_bundle: Path) -> Settings:
+def settings(ros: None, tmp_path: Path, signed_bundle: Path) -> Settings:
     """What the daemons are configured with, for the test to change."""
     return basic_settings(tmp_path)
 

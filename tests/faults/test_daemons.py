@@ -21,42 +21,6 @@ LARGEST_CHANGE = 1.0 * 0.02
 Start = Callable[[], Rig]
 
 
-def test_it_never_moves_before_it_is_armed_nor_after_disarm(start: Start) -> None:
-    rig = start()
-    within(30, lambda: rig.status().chunks > 20, "chunks come")
-    assert rig.sent == []
-    rig.move()
-    assert rig.operator.call("disarm", 5) == "disarm: done"
-    within(5, lambda: rig.status().state == "DISARMED", "disarmed")
-    published, chunks = len(rig.published()), rig.status().chunks
-    within(5, lambda: rig.status().chunks > chunks + 20, "chunks still come")
-    assert len(rig.published()) == published
-    # Zeros for 2 s after a stop.
-    assert np.count_nonzero(rig.published()[-250:] == 0) > 150
-
-
-def test_a_stop_word_stops_and_an_instruction_never_arms(start: Start) -> None:
-    rig = start()
-    rig.move()
-    rig.operator.say("Stop!", 10)
-    within(5, lambda: rig.status().state == "DISARMED", "disarmed")
-    rig.operator.say("move to the blue block", 10)
-    within(5, lambda: rig.status().instruction == "move to the blue block", "instruction")
-    assert rig.status().state == "DISARMED"
-
-
-def test_the_guard_is_not_armed_while_somebody_else_commands(start: Start) -> None:
-    from geometry_msgs.msg import Twist
-
-    from jetvla.runtime.ros.session import RosSession
-
-    rig = start()
-    with RosSession("joystick") as other:
-        other.node.create_publisher(Twist, "/cmd_vel", 10)
-        within(30, lambda: "joystick" in rig.refusal(), "the refusal names the other publisher")
-    rig.arm()
-
-
 def test_no_camera_is_reported_and_waited_for(start: Start, settings: Settings) -> None:
     settings["cameras"] = {"front": {"kind": "ros", "topic": "/nobody"}}
     rig = start()
