@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from jetvla.engines.families import find_family
+from jetvla.engines.families.family import PolicyFamily
 from jetvla.engines.families.settings import ActionNormalization, PolicySettings, validated
 from jetvla.engines.policy import Policy
 from jetvla.engines.text import TextEncoder
@@ -60,9 +61,11 @@ def assemble(
 ) -> Policy:
     """A policy from its parts; random weights (from torch's generator) if ``weights`` is None."""
     family = find_family(settings.family)
-    network = family.network(settings, 0 if text is None else text.size)
-    if weights is not None:
-        fill(network, family.canonical(read_state(weights)), weights)
+    vocabulary = 0 if text is None else text.size
+    if weights is None:
+        network = family.network(settings, vocabulary)
+    else:
+        network = trained_network(family, settings, vocabulary, family.canonical(read_state(weights)), weights)
     return Policy(family, settings, network.eval(), actions, text)
 
 
@@ -152,8 +155,27 @@ def _fault(error: Exception) -> str:
     return f"damaged, or no file of torch.save ({type(error).__name__}); copy it again"
 
 
-def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Put the tensors of ``path`` into ``network``; one CheckpointError lists every one that does not fit."""
+def trained_network(
+    family: PolicyFamily, settings: PolicySettings, vocabulary: int, state: dict[str, Tensor], path: Path
+) -> nn.Module:
+    """The network of ``settings`` with the tensors ``state`` of ``path``.
+
+    Raises:
+        CheckpointError: listing every tensor that does not fit. No memory is taken before all do, however large a
+            mistyped number makes the network.
+    """
+    try:
+        with torch.device("meta"):
+            sketch = family.network(settings, vocabulary)
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{path}: no network has the configured sizes: {str(error).splitlines()[0]}") from error
+    _check_fits(sketch, state, path)
+    network = family.network(settings, vocabulary)
+    network.load_state_dict(state)
+    return network
+
+
+def _check_fits(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     own = network.state_dict()
     problems = [f"missing: {name} {list(own[name].shape)}" for name in own if name not in state]
     problems += [f"unknown: {name} {list(state[name].shape)}" for name in state if name not in own]
@@ -167,4 +189,3 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     if problems:
         listing = "\n  ".join(sorted(problems))
         raise CheckpointError(f"{path} does not fit its configuration ({len(problems)} tensors):\n  {listing}")
-    network.load_state_dict(state)

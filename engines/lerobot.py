@@ -6,7 +6,7 @@ import importlib
 import json
 from pathlib import Path
 
-from jetvla.engines.checkpoint import fill
+from jetvla.engines.checkpoint import trained_network
 from jetvla.engines.families import find_family
 from jetvla.engines.policy import Policy
 from jetvla.runtime.action_spec import ActionSpec
@@ -54,8 +54,7 @@ def load_lerobot(
     reader = importlib.import_module(READERS[kind])
     settings, weights, actions = reader.read_lerobot(folder, action=action, state=state, resize=resize, rate_hz=rate_hz)
     family = find_family(kind)
-    network = family.network(settings, 0)
-    fill(network, weights, folder / WEIGHTS)
+    network = trained_network(family, settings, 0, weights, folder / WEIGHTS)
     return Policy(family, settings, network.eval(), actions, None)
 
 

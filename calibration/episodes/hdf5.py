@@ -188,17 +188,13 @@ def _sentences(file: Any, path: Path, steps: int) -> Sentences:
     data = _dataset(file, path, INSTRUCTIONS)
     if load_h5py().check_string_dtype(data.dtype) is None or data.ndim > 1:
         raise _wrong(path, INSTRUCTIONS, "one UTF-8 string, or one per step", data)
+    if data.size not in (1, steps):
+        raise EpisodeError(f"{path}: '{INSTRUCTIONS}' has {data.size} sentences for {steps} steps; give one or {steps}")
     try:
         texts = [_text(value) for value in np.atleast_1d(_read(data, path, INSTRUCTIONS))]
     except UnicodeDecodeError as error:
         raise EpisodeError(f"{path}: '{INSTRUCTIONS}' is not UTF-8: {error}") from None
-    if len(texts) == 1:
-        return Sentences([(texts[0], steps)])
-    if len(texts) != steps:
-        raise EpisodeError(
-            f"{path}: '{INSTRUCTIONS}' has {len(texts)} sentences for {steps} steps; give one or {steps}"
-        )
-    return Sentences.of(texts)
+    return Sentences([(texts[0], steps)]) if len(texts) == 1 else Sentences.of(texts)
 
 
 def _text(value: str | bytes) -> str:

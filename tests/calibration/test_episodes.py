@@ -142,6 +142,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no steps": ({"observations/images": _images(0)}, "has no step"),
     "short state": ({"observations/state": _actions(3)}, "'observations/state' has 3 steps"),
     "three sentences": ({"instructions": ["a", "b", "c"]}, "3 sentences for 5 steps"),
+    "endless sentences": ({"instructions": h5py.Empty("S1")}, "sentences for 5 steps"),
     "numbers for words": ({"instructions": 7}, "UTF-8 string"),
     "not UTF-8": ({"instructions": np.bytes_(b"\xff\xfe")}, "not UTF-8"),
 }

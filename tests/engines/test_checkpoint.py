@@ -100,6 +100,15 @@ def test_a_state_dict_and_nothing_else_is_taken_from_a_pt_file(policy: Policy, f
     np.testing.assert_array_equal(act(load_checkpoint(folder)), act(policy))
 
 
+@pytest.mark.parametrize("width", [24_000_000, 24 * 10**18, 24 * 10**30])
+def test_a_mistyped_width_takes_no_memory(folder: Path, width: int) -> None:
+    raw = yaml.safe_load((folder / "config.yaml").read_text())
+    raw["model"]["hidden"] = width
+    (folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors( does not fit its conf|: no network has the conf)"):
+        load_checkpoint(folder)
+
+
 def test_weights_of_another_type_are_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     save_file({name: tensor.to(torch.int32) for name, tensor in weights.items()}, folder / "model.safetensors")

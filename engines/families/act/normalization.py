@@ -149,7 +149,10 @@ def _processor(path: Path, wanted: str, features: tuple[str, ...]) -> Normalizer
         found = ", ".join(unknown) or f"{names.count(wanted)} of {wanted}"
         raise ConfigError(f"{path}: jetvla cannot do as this processor does ({found}); retrain without it")
     for name, step in zip(names, steps, strict=True):
-        _check_step(name, step.get("config") or {}, path)
+        config = step.get("config") or {}
+        if not isinstance(config, dict) or not isinstance(config.get("norm_map") or {}, dict):
+            raise CheckpointError(f"{path}: {name} has no configuration of keys and values; save the policy again")
+        _check_step(name, config, path)
     return _normalizer(path, steps[names.index(wanted)], features)
 
 

@@ -30,8 +30,8 @@ class ActSizes(Settings):
     feed_forward: int = Field(default=3200, gt=0)
     activation: Activation = "relu"
     pre_norm: bool = False
-    encoder_layers: int = Field(default=4, gt=0)
-    decoder_layers: int = Field(default=1, gt=0)
+    encoder_layers: int = Field(default=4, gt=0, le=1000)
+    decoder_layers: int = Field(default=1, gt=0, le=1000)
     latent: int = Field(default=32, gt=0)
 
     @model_validator(mode="after")

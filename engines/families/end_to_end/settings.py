@@ -21,7 +21,7 @@ class VisionSettings(Settings):
 
     patch_size: int = Field(gt=0)
     hidden_size: int = Field(gt=0)
-    layers: int = Field(gt=0)
+    layers: int = Field(gt=0, le=1000)
     heads: int = Field(gt=0)
     mlp: int = Field(gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
@@ -37,7 +37,7 @@ class LanguageSettings(Settings):
 
     vocab_size: int = Field(default=0, ge=0)
     hidden_size: int = Field(gt=0)
-    layers: int = Field(gt=0)
+    layers: int = Field(gt=0, le=1000)
     heads: int = Field(gt=0)
     mlp: int = Field(gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
@@ -59,7 +59,7 @@ class LanguageSettings(Settings):
 class FusionSettings(Settings):
     """A post-norm ReLU transformer, as ``nn.TransformerEncoderLayer`` is by default."""
 
-    layers: int = Field(default=6, gt=0)
+    layers: int = Field(default=6, gt=0, le=1000)
     heads: int = Field(default=8, gt=0)
     feed_forward: int = Field(default=2048, gt=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
