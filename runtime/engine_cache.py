@@ -51,9 +51,9 @@ class EngineCache:
             EngineError: if it is damaged. It is not used then.
         """
         folder = self.folder(key)
-        if not folder.is_dir():
-            return None
         try:
+            if not folder.is_dir():
+                return None
             entry = Entry.model_validate_json((folder / ENTRY).read_bytes())
         except (OSError, ValidationError) as error:
             raise _damaged(folder, f"{ENTRY} cannot be read: {error}") from error
@@ -62,7 +62,11 @@ class EngineCache:
         for name, expected in entry.files.items():
             if Path(name).name != name or not (folder / name).is_file():
                 raise _damaged(folder, f"{name} is missing")
-            if digest_file(folder / name) != expected:
+            try:
+                same = digest_file(folder / name) == expected
+            except OSError as error:
+                raise _damaged(folder, f"{name} cannot be read: {error.strerror}") from error
+            if not same:
                 raise _damaged(folder, f"{name} is altered")
         if {entry.step, entry.language} - {None} - entry.files.keys():
             raise _damaged(folder, f"{ENTRY} names a file without a digest")

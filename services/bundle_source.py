@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.errors import BundleError
+from jetvla.runtime.keys import TrustedKey, load_trusted
 
 
 @contextmanager
@@ -21,9 +22,19 @@ def opened(path: Path, trusted: Path | None) -> Iterator[Bundle]:
             (``trusted`` None skips the signature).
     """
     keys = None if trusted is None else load_trusted(trusted)
-    if not path.is_file():
-        yield Bundle.open(path, keys)
-        return
-    with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
-        unpack(path, Path(folder))
-        yield Bundle.open(Path(folder), keys)
+    with ExitStack() as stack:
+        yield _opened(path, keys, stack)
+
+
+def _opened(path: Path, keys: tuple[TrustedKey, ...] | None, stack: ExitStack) -> Bundle:
+    try:
+        if not path.is_file():
+            return Bundle.open(path, keys)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetvla-")))
+        unpack(path, folder)
+        return Bundle.open(folder, keys)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be opened ({error.strerror}: {error.filename or tempfile.tempdir}); give this user access "
+            "to it, or make room for what is unpacked, where the environment variable TMPDIR says"
+        ) from error

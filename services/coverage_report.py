@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jetvla.calibration.coverage import Coverage, Spread
@@ -30,7 +31,7 @@ def as_json(coverage: Coverage) -> dict[str, Any]:
 
 def print_coverage(coverage: Coverage, title: str, console: Console) -> None:
     """The same as text and tables."""
-    console.print(f"[bold]{title}[/bold]: {summary(coverage)}", soft_wrap=True)
+    console.print(f"[bold]{escape(title)}[/bold]: {escape(summary(coverage))}", soft_wrap=True)
     for name, (height, width) in coverage.cameras.items():
         console.print(f"camera {name}: {width}x{height}", markup=False)
     for label, found in (("action", coverage.actions), ("state", coverage.state)):

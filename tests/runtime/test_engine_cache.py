@@ -263,3 +263,13 @@ def test_a_copied_cache_is_as_good(cache: EngineCache, tmp_path: Path) -> None:
     publish(cache)
     shutil.copytree(cache.root, tmp_path / "copy")
     assert EngineCache(tmp_path / "copy").find(KEY) is not None
+
+
+@pytest.mark.parametrize("name", [ENTRY, "step.fp16.plan"])
+def test_a_file_that_cannot_be_read_is_named(cache: EngineCache, name: str) -> None:
+    folder = publish(cache).folder
+    (folder / name).unlink()
+    # Even root cannot read a link that leads to itself.
+    (folder / name).symlink_to(folder / name)
+    with pytest.raises(EngineError, match=rf"{name}.*make it again with 'jetvla compile'"):
+        cache.find(KEY)
