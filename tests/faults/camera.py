@@ -15,6 +15,8 @@ TOPIC = "/camera/image_raw"
 Mode = Literal["live", "silent", "frozen", "dark", "back"]
 # How far each stamp lies before the last one when time goes back.
 STEP_BACK_S = 0.01
+# Levels of a covered sensor: its noise, from 0 to less than this.
+DARK = 5
 
 
 def pictures() -> Iterator[NDArray[np.uint8]]:
@@ -64,7 +66,7 @@ class BreakableCamera:
         if mode != "frozen":
             self._picture = next(self._pictures)
         began_ns = self._last_ns = time.monotonic_ns()
-        self._publish(np.full_like(self._picture, 2) if mode == "dark" else self._picture, mode == "back")
+        self._publish(self._picture % DARK if mode == "dark" else self._picture, mode == "back")
         if self._began is None or self._began[0] != mode:
             self._began = mode, began_ns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from . import rows
 from .rig import Rig
 from .settings import Settings, basic_settings
 
+LOG_SHOWN = 4000
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if rows.MEASURED:
@@ -27,11 +29,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(line)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and Rig.newest is not None:
+        report.sections.append(("the daemons", Rig.newest.log[-LOG_SHOWN:]))
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_domain() -> Iterator[None]:
     """Nobody else's nodes are seen, and nobody else sees these."""
     former = os.environ.get("ROS_DOMAIN_ID")
-    os.environ["ROS_DOMAIN_ID"] = str(101 + os.getpid() % 100)
+    # Above 101 the ports of DDS lie among those that Linux gives to anybody.
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     yield
     os.environ.pop("ROS_DOMAIN_ID")
     if former is not None:

@@ -1,4 +1,4 @@
-"""The real daemons on real ROS 2, with a bench around them; and the judgement of what they did."""
+"""The real daemons on real ROS 2, with a bench around them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
@@ -23,13 +23,13 @@ from jetvla.services.operator import OperatorConsole
 from jetvla.services.supervisor import GUARD, POLICY, Daemons
 
 from .bench import Bench, Sent
-from .judge import Commands, assert_legal
-from .rows import ROWS, note
+from .judge import Commands
 from .settings import Settings
 
 READY_S = 60.0
-ANSWER_S = 3.0
+ANSWER_S = 2.0
 FULL_SPEED = 0.24
+STARTING_S = 3.0
 # Longer than between two chunks, so that the robot is at full speed whenever a fault begins.
 STEADY_S = 0.2
 QUIET_NS = 100_000_000
@@ -51,6 +51,8 @@ class Rig:
         camera_hz: of the camera on ROS 2; None for none.
     """
 
+    newest: ClassVar[Rig | None] = None
+
     def __init__(
         self,
         folder: Path,
@@ -62,6 +64,7 @@ class Rig:
         from jetvla.runtime.ros.session import RosSession
         from jetvla.runtime.ros.spinner import Spinner
 
+        Rig.newest = self
         self.path = folder / "jetvla.yaml"
         self.path.write_text(yaml.safe_dump(settings))
         self.config = load_config(self.path)
@@ -121,9 +124,12 @@ class Rig:
         """What ``jetvla audit verify`` says."""
         return jetvla(["audit", "verify", str(self.config.telemetry.audit)]) == 0
 
-    def quiet(self) -> bool:
-        """The guard publishes no more."""
-        return time.monotonic_ns() - int(self.commands().t_ns[-1]) > QUIET_NS
+    def settled(self, state: str) -> bool:
+        """The guard is in ``state`` and publishes no more."""
+        return self.state == state and self._quiet()
+
+    def _quiet(self) -> bool:
+        return time.time_ns() - self._commands.stat().st_mtime_ns > QUIET_NS
 
     # What can be done
 
@@ -158,9 +164,21 @@ class Rig:
         """Repair whatever the row before has broken, arm, and wait until the robot is at full speed."""
         self.repair()
         self.mark()
+        within(READY_S, self._moves, "the robot moves at full speed")
+
+    def _moves(self) -> bool:
+        """Arm, and see whether the robot gets to full speed and stays there: a busy machine may stop it before."""
         self.arm()
-        within(10, lambda: self.sent and self.sent[-1].speed > FULL_SPEED, "the robot moves at full speed")
-        time.sleep(STEADY_S)
+        deadline = time.monotonic() + STARTING_S
+        while time.monotonic() < deadline:
+            if self._fast():
+                time.sleep(STEADY_S)
+                return self._fast() and self.state == "ARMED"
+            time.sleep(0.01)
+        return False
+
+    def _fast(self) -> bool:
+        return bool(self.sent) and self.sent[-1].speed > FULL_SPEED
 
     def repair(self) -> None:
         """Start what has died, switch on what is off, and reset the guard if it is latched."""
@@ -175,6 +193,9 @@ class Rig:
             within(READY_S, self._reset, "reset")
 
     def _restart(self, name: str) -> None:
+        if name == GUARD:
+            # What the dead one said last.
+            self.bench.state = "unknown"
         again = Daemons(self.path, (name,), self._log)
         again.start()
         # In its old place, for the order in which they are stopped.
@@ -192,53 +213,3 @@ class Rig:
         t_ns = time.monotonic_ns()
         os.kill(self.daemons.processes[name].pid, number)
         return t_ns
-
-    # What is judged
-
-    def stopped(self, name: str, fault_ns: int) -> None:
-        """The fault of row ``name`` ended the motion in time, legally, for a named reason, and is in the audit log."""
-        row = ROWS[name]
-        within(10, lambda: self._settled(row.state), f"{row.state} and nothing published; {self.state}")
-        commands = self.commands()
-        assert commands.speed_at(fault_ns) > FULL_SPEED, "the robot was not at full speed when the fault came"
-        assert_legal(commands)
-        within(5, lambda: {e.get("fault") for e in self.audited(fault_ns)} >= set(row.audited), f"audit: {row.audited}")
-        entries = self.audited(fault_ns)
-        found = [e for e in entries if e["kind"] == "fault" and e["fault"] in (*row.reasons, *row.audited)]
-        left = [e["reason"] for e in entries if e["kind"] == "state" and e["state"] in ("STOPPING", "LATCHED")]
-        assert found, f"none of {row.reasons} was found"
-        assert left[0].split(":")[0] in row.reasons, left
-        if row.state == "LATCHED":
-            assert left[-1].split(":")[0] in row.audited, left
-        assert self.audit_is_whole()
-        rest_ns = max(commands.rest_ns(), self._heard_rest_ns())
-        rest_s = (rest_ns - fault_ns) / 1e9
-        note(name, self.state, left, (found[0]["t_ns"] - fault_ns) / 1e9, rest_s)
-        assert row.bound_s is not None
-        assert rest_s <= row.bound_s
-
-    def went_on(self, name: str, since_ns: int) -> None:
-        """Whatever row ``name`` is, the robot has moved since, and does."""
-        row = ROWS[name]
-        assert self.state == row.state == "ARMED", self.log[-2000:]
-        commands = self.commands()
-        assert_legal(commands)
-        after = commands.t_ns >= since_ns
-        assert commands.speeds[after].min() > FULL_SPEED
-        assert np.diff(commands.t_ns[after]).max() < 3 * 10**7, "a stall"
-        within(2, lambda: time.monotonic_ns() - self.sent[-1].t_ns < QUIET_NS, "commands still arrive")
-        assert not [e for e in self.audited(since_ns) if e["kind"] == "state"]
-        assert self.audit_is_whole()
-        note(name, row.state, ["goes on"])
-
-    def _settled(self, state: str) -> bool:
-        return self.state == state and self.quiet()
-
-    def _heard_rest_ns(self) -> int:
-        """When the driver got the first of the zeros at the end; 0 if it was not there to get them."""
-        heard = list(self.sent)
-        if not heard or heard[-1].t_ns < self.commands().t_ns[-1] - QUIET_NS:
-            return 0
-        moving = [index for index, sent in enumerate(heard) if sent.speed or sent.turn]
-        assert moving[-1] + 1 < len(heard), "the driver got no zero"
-        return heard[moving[-1] + 1].t_ns

@@ -15,6 +15,7 @@ import pytest
 from .rig import Rig
 from .rows import CAMERA_HZ
 from .settings import Settings
+from .verdict import stopped
 
 pytestmark = pytest.mark.ros
 
@@ -50,5 +51,5 @@ def test_a_recording_that_is_over(start: Callable[[], Rig], settings: Settings, 
     last = Opened(folder / f"{index:04d}.png")
     rig = start()
     rig.move()
-    rig.stopped("camera ends", last.wait_ns(2 * LENGTH_S))
+    stopped(rig, "camera ends", last.wait_ns(2 * LENGTH_S))
     assert "is over" in "\n".join(rig.status().events)

@@ -18,6 +18,7 @@ from .rig import Rig, within
 from .rows import note
 from .settings import basic_settings
 from .stand_in import StandIn
+from .verdict import stopped, went_on
 
 pytestmark = pytest.mark.ros
 
@@ -43,7 +44,7 @@ def policy(rig: Rig) -> Iterator[StandIn]:
 @pytest.mark.parametrize("manner", ["nan", "inf", "width", "jump", "more", "slow", "silent", "garbage", "oversize"])
 def test_a_policy_of_bad_manners_is_stopped(rig: Rig, policy: StandIn, manner: str) -> None:
     rig.move()
-    rig.stopped(manner, policy.tell(manner))
+    stopped(rig, manner, policy.tell(manner))
 
 
 def test_a_policy_that_sends_all_it_can_is_obeyed_and_bounded(rig: Rig, policy: StandIn) -> None:
@@ -51,7 +52,7 @@ def test_a_policy_that_sends_all_it_can_is_obeyed_and_bounded(rig: Rig, policy: 
     chunks, since_ns = rig.status().chunks, policy.tell("flood")
     time.sleep(WATCH_S)
     within(2, lambda: rig.status().chunks > chunks + 1000, "a thousand chunks")
-    rig.went_on("flood", since_ns)
+    went_on(rig, "flood", since_ns)
 
 
 def test_strangers_wait_outside_while_a_policy_is_connected(rig: Rig, policy: StandIn) -> None:
@@ -66,7 +67,7 @@ def test_strangers_wait_outside_while_a_policy_is_connected(rig: Rig, policy: St
                 for _ in range(count):
                     stranger.send(packet)
         time.sleep(WATCH_S)
-        rig.went_on("strangers", since_ns)
+        went_on(rig, "strangers", since_ns)
 
 
 def test_a_peer_that_never_says_hello_cannot_make_the_robot_move(rig: Rig) -> None:

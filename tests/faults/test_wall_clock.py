@@ -14,6 +14,7 @@ import pytest
 
 from .rig import Rig
 from .settings import Settings
+from .verdict import went_on
 
 pytestmark = pytest.mark.ros
 
@@ -74,5 +75,5 @@ def test_a_step_of_the_wall_clock_does_not_stop_a_moving_robot(
         chunks, since_ns = rig.status().chunks, time.monotonic_ns()
         wall_clock.set(offset_ns)
         time.sleep(WATCH_S)
-        rig.went_on(name, since_ns)
+        went_on(rig, name, since_ns)
         assert rig.status().chunks > chunks + WATCH_S * 5
