@@ -48,20 +48,20 @@ NO_FIFO = "SCHED_FIFO: Operation not permitted"
 
 
 @pytest.mark.parametrize(
-    ("kernel", "expected"),
+    ("allows", "expected"),
     [
-        (FakeKernel(), Scheduling("fifo", 50, 0, 50_000, "")),
-        (FakeKernel(fifo=False), Scheduling("slice", 0, 100_000, 1, NO_FIFO)),
+        ({}, Scheduling("fifo", 50, 0, 50_000, "")),
+        ({"fifo": False}, Scheduling("slice", 0, 100_000, 1, NO_FIFO)),
         (
-            FakeKernel(fifo=False, slice_=False),
+            {"fifo": False, "slice_": False},
             Scheduling("slice", 0, 0, 1, f"{NO_FIFO}; short slice: Operation not permitted"),
         ),
         (
-            FakeKernel(fifo=False, slack=False),
+            {"fifo": False, "slack": False},
             Scheduling("slice", 0, 100_000, 50_000, f"{NO_FIFO}; timer slack: Operation not permitted"),
         ),
         (
-            FakeKernel(False, False, False),
+            {"fifo": False, "slice_": False, "slack": False},
             Scheduling(
                 "plain",
                 0,
@@ -70,11 +70,11 @@ NO_FIFO = "SCHED_FIFO: Operation not permitted"
                 f"{NO_FIFO}; short slice: Operation not permitted; timer slack: Operation not permitted",
             ),
         ),
-        (FakeKernel(obeys=False), Scheduling("plain", 0, 0, 50_000, "")),
+        ({"obeys": False}, Scheduling("plain", 0, 0, 50_000, "")),
     ],
 )
-def test_ladder(kernel: FakeKernel, expected: Scheduling) -> None:
-    assert be_timely(kernel) == expected
+def test_ladder(allows: dict[str, bool], expected: Scheduling) -> None:
+    assert be_timely(FakeKernel(**allows)) == expected
 
 
 def in_thread(work: object) -> list[object]:
