@@ -205,6 +205,10 @@ class Config(Section):
     def status(self) -> Path:
         return self.run_dir / "status.json"
 
+    def spans(self, process: str) -> Path:
+        """File in which ``process``, ``policy`` or ``guard``, says what it ran when."""
+        return self.run_dir / f"{process}.spans"
+
     @property
     def digest(self) -> str:
         """SHA-256 of everything that is configured, defaults included, as 64 hexadecimal digits."""

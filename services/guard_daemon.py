@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config
 from jetvla.runtime.guard.residence import LinuxHost, settle
-from jetvla.runtime.guard.scheduling import LinuxKernel, Scheduling, be_timely
+from jetvla.runtime.guard.scheduling import SERVANTS_PRIORITY, LinuxKernel, Scheduling, be_timely
 from jetvla.services.daemon import keep_for_good, run_daemon
 from jetvla.services.guard_process import GuardProcess
 
@@ -32,8 +32,10 @@ def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
     config.run_dir.mkdir(parents=True, exist_ok=True)
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
+    # The threads of ROS 2 and of the writers inherit this: one of them that is put off by another program while it
+    # holds the interpreter lock holds up the tick.
+    be_timely(LinuxKernel(), SERVANTS_PRIORITY)
     with GuardProcess(config, bundle) as process:
-        # After the threads of ROS 2 have started, which would inherit it.
         process.report.scheduling = describe(be_timely(LinuxKernel()))
         log.info("scheduling: %s", process.report.scheduling)
         keep_for_good()

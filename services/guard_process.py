@@ -27,6 +27,7 @@ from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
 from jetvla.services.recording.guard import NotedGuard
 from jetvla.services.recording.tap import Tap
+from jetvla.services.spans import open_spans
 
 if TYPE_CHECKING:
     from jetvla.runtime.ros.guard_node import GuardNode
@@ -81,6 +82,7 @@ class GuardProcess:
     def __enter__(self) -> GuardProcess:
         """Open ROS 2, the sinks and last the link: a policy can connect once all else is ready."""
         with ExitStack() as resources:
+            self.report.spans = resources.enter_context(open_spans(self._config.spans("guard"), self._clock))
             self._status = StatusWriter(self._config.status)
             resources.callback(self._status.close)
             resources.enter_context(self.report.auditing(self._config.telemetry.audit, self._config.digest))
@@ -157,13 +159,15 @@ class GuardProcess:
         more.
         """
         while not (until() or self.lifecycle.ended):
-            self.tick()
-            self._pacer.wait()
+            self._turn()
         self.guard.stop("the guard is shutting down")
         while self.guard.publishing:
-            self.tick()
-            self._pacer.wait()
+            self._turn()
         self._write_status()
+
+    def _turn(self) -> None:
+        self.tick()
+        self.report.woke(self._pacer.wait())
 
     def tick(self) -> None:
         """Take in what has come, decide, send, report."""

@@ -15,7 +15,9 @@ from jetvla.runtime.clock import Clock
 from jetvla.runtime.contracts import Instruction
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import Event, TickResult
+from jetvla.runtime.guard.pacer import Wake
 from jetvla.runtime.link.protocol import ChunkMessage, Health
+from jetvla.runtime.telemetry.spans import NoSpans, SpanSink
 from jetvla.runtime.telemetry.stage_times import StageTimes
 from jetvla.runtime.telemetry.status import Status
 
@@ -33,6 +35,7 @@ class GuardReport:
         policy: what the policy last did, for people.
         scheduling: how the deciding thread is scheduled, for people.
         stages: durations; by the table of :mod:`jetvla.runtime.telemetry.stages`.
+        spans: takes what ran when.
     """
 
     def __init__(self, clock: Clock, bundle: str) -> None:
@@ -41,6 +44,7 @@ class GuardReport:
         self.reason = "started"
         self.policy = "not connected"
         self.stages = StageTimes(clock)
+        self.spans: SpanSink = NoSpans()
         self._ticks = self._chunks = 0
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
@@ -87,25 +91,35 @@ class GuardReport:
         """Stage times of the newest chunk; a report without a new chunk adds nothing."""
         if self._unreported is None:
             return
-        self._unreported = None
+        frame_ns, self._unreported = self._unreported.t0_ns, None
         for name in _POLICY_STAGES:
             # The language stages run once an instruction; their zero means that they did not run.
             if duration_ns := getattr(health.stages, name):
                 self.stages.record(name, duration_ns)
-        self.stages.record("link", max(self._taken_ns - health.sent_ns, 0))
+        self._ran("link", health.sent_ns, max(self._taken_ns, health.sent_ns), frame_ns)
+
+    def woke(self, wake: Wake) -> None:
+        """The next tick's thread was woken."""
+        now_ns = self._clock.now_ns()
+        self._ran("wake", now_ns - wake.late_ns, now_ns)
 
     def decided(self, began_ns: int) -> None:
         """A tick has decided."""
         self._ticks += 1
-        self.stages.record("guard", self._clock.now_ns() - began_ns)
+        self._ran("guard", began_ns, self._clock.now_ns())
 
     def published(self, result: TickResult, began_ns: int) -> None:
         """A command has been sent. The first one that a chunk decides ends the way of its frame."""
         now_ns = self._clock.now_ns()
-        self.stages.record("publish", now_ns - began_ns)
+        frame_ns = 0
         if self._unanswered is not None and result.verdict.reason == "policy":
-            self.stages.record("age", now_ns - self._unanswered.t0_ns)
-            self._unanswered = None
+            frame_ns, self._unanswered = self._unanswered.t0_ns, None
+            self._ran("age", frame_ns, now_ns, frame_ns)
+        self._ran("publish", began_ns, now_ns, frame_ns)
+
+    def _ran(self, stage: str, began_ns: int, ended_ns: int, frame_ns: int = 0) -> None:
+        self.stages.record(stage, ended_ns - began_ns)
+        self.spans.add(stage, began_ns, ended_ns - began_ns, frame_ns)
 
     def events(self, events: Iterable[Event]) -> bool:
         """Log and audit what the guard did; whether its state has changed. To be called every tick."""

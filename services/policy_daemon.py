@@ -10,9 +10,12 @@ import threading
 from collections.abc import Sequence
 
 from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.config import Config
+from jetvla.runtime.policy.turn_spans import TurnSpans
 from jetvla.services.daemon import keep_for_good, run_daemon
 from jetvla.services.policy_process import PolicyProcess
+from jetvla.services.spans import open_spans
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def act(config: Config, bundle: Bundle, asked: threading.Event) -> None:
     """Run the policy until ``asked``."""
-    with PolicyProcess(config, bundle) as process:
+    with (
+        open_spans(config.spans("policy"), MonotonicClock()) as spans,
+        PolicyProcess(config, bundle, observers=(TurnSpans(spans),)) as process,
+    ):
         keep_for_good()
         process.run(asked)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from jetvla.runtime.errors import JetvlaError
 GUARD = "guard"
 POLICY = "policy"
 _MODULES = {GUARD: "jetvla.services.guard_daemon", POLICY: "jetvla.services.policy_daemon"}
+# numpy's threads for large products: neither daemon has any, and each costs memory.
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
 _STOP_TIMEOUT_S = 10.0
 
@@ -48,6 +51,7 @@ class Daemons:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", _MODULES[name], "--config", str(self._config)],
                 stderr=self._log,
+                env=os.environ | ENVIRONMENT,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )

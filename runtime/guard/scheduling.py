@@ -1,7 +1,8 @@
 """Being woken in time: ask the kernel for the best that it allows, and read back what it gave.
 
 A ladder: ``SCHED_FIFO`` (root, or an RTPRIO limit); else a short time slice (Linux 6.12 or newer) and a
-timer slack of 1 ns, which need no privilege; else nothing. All of it holds for the calling thread alone.
+timer slack of 1 ns, which need no privilege; else nothing. All of it holds for the calling thread, and for threads that
+it starts from then on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 PRIORITY = 50
+# Of the threads that serve the timed one. Below it, and above all other programs: whoever holds a lock that the timed
+# thread waits for, the interpreter's among them, must not wait for a processor.
+SERVANTS_PRIORITY = 40
 SLICE_NS = 100_000
 SLACK_NS = 1
 
@@ -58,12 +62,11 @@ class Kernel(Protocol):
 
 def be_timely(kernel: Kernel, priority: int = PRIORITY) -> Scheduling:
     """Climb as high as the kernel allows."""
-    slack_before = kernel.slack_ns()
     refused = [_ask("SCHED_FIFO", kernel.set_fifo, priority)]
     if kernel.fifo_priority() == 0:
         refused.append(_ask("short slice", kernel.set_slice_ns, SLICE_NS))
         refused.append(_ask("timer slack", kernel.set_slack_ns, SLACK_NS))
-    return _read_back(kernel, slack_before, "; ".join(r for r in refused if r))
+    return _read_back(kernel, "; ".join(r for r in refused if r))
 
 
 def _ask(name: str, ask: Callable[[int], None], value: int) -> str:
@@ -74,12 +77,12 @@ def _ask(name: str, ask: Callable[[int], None], value: int) -> str:
     return ""
 
 
-def _read_back(kernel: Kernel, slack_before: int, refused: str) -> Scheduling:
+def _read_back(kernel: Kernel, refused: str) -> Scheduling:
     priority, slice_ns, slack_ns = kernel.fifo_priority(), kernel.slice_ns(), kernel.slack_ns()
     rung: Literal["fifo", "slice", "plain"] = "plain"
     if priority:
         rung = "fifo"
-    elif slice_ns == SLICE_NS or slack_ns < slack_before:
+    elif slice_ns == SLICE_NS or slack_ns == SLACK_NS:
         rung = "slice"
     return Scheduling(rung, priority, slice_ns, slack_ns, refused)
 

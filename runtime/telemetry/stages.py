@@ -27,6 +27,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("language", "policy", "language engine; only when the instruction changed"),
     Stage("step", "policy", "step engine"),
     Stage("link", "guard", "chunk sent to chunk received"),
+    Stage("wake", "guard", "how late the tick's thread was woken"),
     Stage("guard", "guard", "one tick: request, shape, check"),
     Stage("publish", "guard", "handing one command to the sink"),
     Stage("age", "guard", "capture time of the frame to the first command that obeys it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jetvla.runtime.telemetry.span_reader import SpanReader
+from jetvla.services.supervisor import GUARD, POLICY
 
 from .rig import Rig, within
 from .settings import Settings
@@ -60,3 +64,30 @@ def test_ctrl_c_stops_the_robot_first(start: Start, tmp_path: Path, settings: Se
     assert speeds[-1] == 0
     assert np.abs(np.diff(speeds)).max() <= LARGEST_CHANGE, "a controlled stop, not a jump to zero"
     assert rig.status().state == "DISARMED"
+
+
+def test_spans_of_both_processes_tell_each_frame_s_way(start: Start) -> None:
+    rig = start()
+    rig.move()
+    within(10, lambda: rig.status().stages.get("age", {}).get("count", 0) > 10, "frames are answered")
+    policy, guard = (SpanReader(rig.config.spans(name)).read() for name in (POLICY, GUARD))
+    assert {policy.pid, guard.pid} == {process.pid for process in rig.daemons.processes.values()}
+    steps = {span.frame_ns: span for span in policy.spans if span.stage == "step"}
+    publishes = {span.frame_ns: span for span in guard.spans if span.stage == "publish" and span.frame_ns}
+    ages = [span for span in guard.spans if span.stage == "age" and span.frame_ns in steps]
+    assert len(ages) > 5
+    for age in ages:
+        assert age.begin_ns == age.frame_ns
+        assert steps[age.frame_ns].end_ns < publishes[age.frame_ns].begin_ns < age.end_ns
+
+
+def test_no_thread_of_the_guard_can_be_put_off_by_another_program(start: Start) -> None:
+    rig = start()
+    pid = rig.daemons.processes[GUARD].pid
+    if not rig.status().scheduling.startswith("SCHED_FIFO"):
+        pytest.skip(f"SCHED_FIFO is not permitted here: {rig.status().scheduling}")
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    priorities = {thread: os.sched_getparam(thread).sched_priority for thread in threads}
+    assert all(os.sched_getscheduler(thread) == os.SCHED_FIFO for thread in threads)
+    assert len(threads) > 3
+    assert priorities.pop(pid) > max(priorities.values())

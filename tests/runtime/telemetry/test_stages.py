@@ -16,6 +16,7 @@ def test_names_are_unique_and_in_the_order_of_the_way() -> None:
         "language",
         "step",
         "link",
+        "wake",
         "guard",
         "publish",
         "age",
