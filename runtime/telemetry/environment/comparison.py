@@ -55,7 +55,7 @@ def differences(before: Environment, after: Environment) -> tuple[Difference, ..
         found += _clocks(what, one, other)
     found += _versions(dict(before.versions), dict(after.versions))
     found += _throttled(before, after)
-    return tuple(sorted(found, key=lambda difference: difference.grade))
+    return tuple(sorted(found, key=lambda difference: difference.grade == "warn"))
 
 
 def _machines(before: Machine, after: Machine) -> Iterator[Difference]:

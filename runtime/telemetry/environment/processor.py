@@ -29,9 +29,8 @@ def cpu_clocks(root: Path) -> Clocks:
         [khz / _KHZ_PER_MHZ for folder in folders if (khz := number(folder / name)) is not None]
         for name in ("scaling_min_freq", "scaling_max_freq", "scaling_cur_freq")
     )
-    return Clocks(
-        ", ".join(governors) or None, min(least, default=None), max(most, default=None), max(now, default=None)
-    )
+    governor = ", ".join(governors) or None
+    return Clocks(governor, min(least, default=None), max(most, default=None), max(now, default=None))
 
 
 def under_hypervisor(root: Path) -> bool | None:

@@ -31,6 +31,12 @@ _WHY = {
     "load": "there is no /proc/loadavg",
     "hypervisor": "this processor has no flag that tells it",
 }
+_WHY_MACHINE = {
+    "cuda": "there is no /usr/local/cuda/version.json",
+    "driver": "no NVIDIA driver is loaded",
+    "jetpack": "there is no /etc/nv_tegra_release",
+    "power_mode": "there is no /var/lib/nvpmodel/status",
+}
 
 
 def read_environment(root: Path = Path("/"), gpu: Callable[[], Gpu] = find_gpu) -> Environment:
@@ -65,6 +71,7 @@ def read_environment(root: Path = Path("/"), gpu: Callable[[], Gpu] = find_gpu) 
     )
     values = {name: getattr(found, name) for name in _WHY}
     missing += [Missing(name, _WHY[name]) for name, value in values.items() if value in (None, (), Clocks())]
+    missing += [Missing(f"machine.{name}", why) for name, why in _WHY_MACHINE.items() if not getattr(machine, name)]
     return replace(found, missing=(*missing, *absent))
 
 

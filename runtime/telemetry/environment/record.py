@@ -37,7 +37,7 @@ class Environment:
     """One machine at one time. None is what could not be read; ``missing`` has the reasons.
 
     Attributes:
-        machine: what an engine is bound to: CUDA, driver, Jetson Linux, GPU, instruction sets, number of the power mode.
+        machine: what an engine is bound to: CUDA, driver, Jetson Linux, GPU, instruction sets, power mode's number.
         cpu_model: as the processor calls itself.
         cores: that this process may use.
         jetson: model of the board.

@@ -12,7 +12,7 @@ from jetvla.runtime.telemetry.power.sysfs import Sysfs
 from jetvla.runtime.telemetry.power.tegrastats import PROGRAM
 from jetvla.runtime.telemetry.power.throttling import Throttling
 
-_REMEDY = "energy and heat are measured on a Jetson, or on an x86 machine without a hypervisor"
+_REMEDY = "measure on a Jetson, or as root on x86 hardware (RAPL)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class Tegrastats:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-        self._thread.join()
+        self._thread.join(_END_S)
 
     def _work(self) -> None:
         assert self._child.stdout is not None

@@ -19,8 +19,9 @@ _CORE = re.compile(r"(\d{1,3})%(?:@(\d{1,6}))?", re.ASCII)
 _EMC = re.compile(r"\bEMC(?:_FREQ)? (?=[\d@])(?:(\d{1,3})%)?(?:@(\d{1,6}))?(?!\S)", re.ASCII)
 _GPU = re.compile(r"\bGR3D(?:_FREQ)? (?=[\d@])(?:(\d{1,3})%)?(?:@\[?(\d{1,6}(?:,\d{1,6})*)\]?)?(?!\S)", re.ASCII)
 _ZONE = re.compile(r"(?<!\S)([\w-]+)@(-?\d{1,4}(?:\.\d{1,6})?)C(?:/-?[\d.]+C)?(?!\S)", re.ASCII)
-# "VDD_IN 5297/5297" of JetPack 4 has no unit.
-_RAIL = re.compile(r"(?<!\S)(\w+) (-?\d{1,9})(?:mW(?:/-?\d+mW)*|/-?\d+)(?!\S)", re.ASCII)
+# JetPack 4 gives no unit, as in "VDD_IN 5297/5297"; so does a SWAP that was cut off, hence the names.
+_OLD = "(?:VDD|VIN|POM|SYS|GPU|CPU|SOC|CV)"
+_RAIL = re.compile(rf"(?<!\S)(?=\w+ -?\d+mW|{_OLD})(\w+) (-?\d{{1,9}})(?:mW(?:/-?\d+mW)*|/-?\d+)(?!\S)", re.ASCII)
 _NOT_CONNECTED = "NC"
 
 
