@@ -174,7 +174,7 @@ def test_json_there_and_back(jetson: Environment, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "place"),
-    [({"cores": "two"}, "cores"), ({"machine": {"gpu": 1}}, "machine.gpu"), ({"versions": [["numpy"]]}, "versions.0")],
+    [({"cores": "8"}, "cores"), ({"machine": {"gpu": 1}}, "machine.gpu"), ({"versions": [["numpy"]]}, "versions.0")],
 )
 def test_a_record_that_does_not_fit_is_named_with_its_place(
     jetson: Environment, spoil: dict[str, object], place: str
