@@ -11,6 +11,7 @@
     ├── EngineError      an engine cannot be loaded or a step failed
     ├── LinkError        a packet on the policy-guard socket breaks the protocol
     ├── ArmingError      arming was refused
+    ├── TelemetryError   a sensor of the machine is not there, or a measurement cannot be read
     └── MissingDependency  an optional library is not installed
 
 Every message says what was wrong, where, and what to do. Any other exception that escapes is a
@@ -54,6 +55,10 @@ class LinkError(JetvlaError):
 
 class ArmingError(JetvlaError):
     """Arming was refused; the message lists every reason."""
+
+
+class TelemetryError(JetvlaError):
+    """A sensor of the machine is not there, or a stored measurement cannot be read."""
 
 
 class MissingDependency(JetvlaError):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import ConfigError, JetvlaError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.telemetry.environment import read_environment
 from jetvla.services.guard_process import GuardProcess
 from jetvla.services.supervisor import POLICY, Daemons
 
@@ -112,10 +110,12 @@ class _Run:
             raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {'; '.join(refusals)}")
 
     def result(self, bundle: Bundle, config: Config) -> dict[str, Any]:
+        environment = read_environment()
         return {
             "bundle": bundle.digest,
             "policy": f"{bundle.manifest.name}, precision {config.policy.precision}",
-            "machine": _machine(),
+            "machine": environment.describe(),
+            "environment": environment.as_dict(),
             "scheduling": self._guard.report.scheduling,
             "versions": {p: importlib.metadata.version(p) for p in ("jetvla", "numpy", "onnxruntime")},
             "seconds": self._measure_ns / NS_PER_S,
@@ -158,12 +158,3 @@ def _pictures(folder: Path) -> Path:
         coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
         cv2.imwrite(str(pictures / f"{index:03}.png"), cv2.resize(coarse, _PICTURE_SIZE[::-1]))
     return pictures
-
-
-def _machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    name = model.group(1) if model else platform.machine()
-    return (
-        f"{name}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, Python {platform.python_version()}"
-    )

@@ -23,6 +23,7 @@ from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.ros.session import INSTALL as INSTALL_ROS
+from jetvla.runtime.telemetry.power.readiness import power_readiness
 from jetvla.services.operator import add_config_option
 
 _FREE_BYTES = 2 * 10**9
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(config_path: Path) -> list[Finding]:
     """Look at the machine, and at what ``config_path`` asks of it."""
-    findings = [_python(), *_libraries(), _jetpack(), _tensorrt(), _disk()]
+    findings = [_python(), *_libraries(), _jetpack(), _tensorrt(), _disk(), _power()]
     try:
         config = load_config(config_path)
     except JetvlaError as error:
@@ -109,6 +110,11 @@ def _tensorrt() -> Finding:
 def _disk() -> Finding:
     free = shutil.disk_usage("/").free
     return Finding("disk", free > _FREE_BYTES, f"{free / 1e9:.1f} GB free", "free 2 GB for bundles and engines")
+
+
+def _power() -> Finding:
+    found = power_readiness()
+    return Finding("power and heat", found.ready, found.detail, found.remedy, needed=False)
 
 
 def _ros(config: Config) -> Finding:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.keys import create_key_pair
+from jetvla.runtime.telemetry.environment import Environment
 from jetvla.runtime.telemetry.stages import STAGE_NAMES
 from jetvla.services.cli import COMMANDS, main
 
@@ -115,6 +116,7 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(
     shown = "".join(capsys.readouterr().out.split())
     assert "nowhere.mp4" in shown
     assert "correctthepath" in shown
+    assert "powerandheat" in shown
     (tmp_path / "clip.mp4").touch()
     config.write_text(text.format("keys", "clip.mp4") + "guard: {outputs: [{kind: log, path: x}]}\n")
     assert main(["doctor", "--config", str(config)]) == 0
@@ -135,6 +137,7 @@ def test_profile_measures_every_stage(signed_bundle: Path, tmp_path: Path, capsy
     assert main(words) == 0
     assert "frame-to-command age p50" in capsys.readouterr().out
     result = json.loads(figures.read_text())
+    assert Environment.from_dict(result["environment"]).describe() == result["machine"]
     assert result["stages"].keys() == set(STAGE_NAMES)
     assert result["stages"]["step"]["count"] > 10
     for stage in result["stages"].values():
