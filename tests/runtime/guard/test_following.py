@@ -179,3 +179,15 @@ def test_shadow_may_be_anywhere(rig: GuardRig) -> None:
     rig.guard.on_feedback(np.zeros(2))
     assert rig.guard.arm() == ()
     assert rig.step().command.values == pytest.approx([0.0, 0.0], abs=1e-3)
+
+
+def test_of_two_measurements_with_one_stamp_the_later_counts() -> None:
+    feedback = Feedback(2, Limits(), True)
+    feedback.take(np.array([1.0, 2.0]), NOW, NOW)
+    feedback.take(np.array([3.0, 4.0]), NOW, NOW)
+    assert feedback.at(NOW).tolist() == [3.0, 4.0]
+
+
+def test_exactly_the_limit_is_allowed() -> None:
+    limits = Limits(following_rad=0.25)
+    assert Following(JOINTS, limits).problem(np.array([1.25, 1.0]), np.ones(2)) == ""

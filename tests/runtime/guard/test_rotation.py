@@ -48,3 +48,8 @@ def test_one_turn_is_itself_and_nothing_is_nothing() -> None:
 def test_small_angles_are_their_own_rotation_vector() -> None:
     angles = np.array([1e-5, -2e-5, 3e-5])
     np.testing.assert_allclose(rotation_vector(angles), angles, rtol=1e-4)
+
+
+def test_a_vanishing_angle_is_kept() -> None:
+    tiny = np.array([1e-13, 0.0, -1e-13])
+    np.testing.assert_allclose(rotation_vector(tiny), tiny, rtol=1e-9, atol=1e-25)

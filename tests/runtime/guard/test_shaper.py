@@ -208,3 +208,22 @@ def test_a_position_is_reached_as_fast_as_the_limits_allow(acceleration: float, 
     arrived = P * (1 + np.flatnonzero(np.abs(way - distance) < 1e-6)[0])
     assert optimal + rate.smoothing_s <= arrived <= optimal + rate.smoothing_s + 7 * P
     assert way.max() <= distance + 1e-12
+
+
+@pytest.mark.parametrize("ticks", [7, 20, 45, 100])
+def test_the_way_of_a_stop_is_known_before(twist: Shaper, ticks: int) -> None:
+    follow(twist, forward(0.25), ticks)
+    told = twist.stopping_way()[0]
+    # What is published from now on, each command in force for a period.
+    went = follow(twist, None, 100)[:, 0].sum() * P
+    assert told == pytest.approx(went, rel=0.03, abs=1e-4)
+
+
+def test_after_a_hard_stop_the_next_start_waits_for_the_whole_window(twist: Shaper) -> None:
+    follow(twist, forward(0.25), 100)
+    follow(twist, None, 1)
+    again = follow(twist, forward(0.25), 60)[:, 0]
+    # One hard step of 0.01 m/s spreads over the window of 0.15 s, and only then does speed grow again.
+    assert int(np.argmin(again)) in (14, 15)
+    assert again[15] == pytest.approx(0.24, abs=1e-9)
+    assert again[-1] == pytest.approx(0.25)

@@ -128,7 +128,7 @@ def test_frames_of_one_observation_belong_together(watch: Watch) -> None:
     behind = CameraHealth(3, 1, NOW - 71 * MS)
     watch.health(health(camera(age_ms=31), camera(age_ms=60), behind), NOW)
     assert watch.faults(NOW) == {}
-    watch.health(health(camera(age_ms=30), camera(age_ms=60), behind), NOW)
+    watch.health(health(camera(age_ms=30), CameraHealth(1, 1, NOW - 60 * MS), behind), NOW)
     assert watch.faults(NOW) == {"camera_skew": "camera 3 is 0.041 s behind camera 0"}
 
 

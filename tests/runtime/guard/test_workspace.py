@@ -278,3 +278,67 @@ def test_a_robot_outside_may_come_in() -> None:
     assert robot.path[:, 0].max() == 0.4
     robot.move(3.0, [-0.2, 0, 0])
     assert robot.path[-1, 0] < 0.2
+
+
+# The lower faces, and the edges of what counts
+
+
+def test_noise_at_a_lower_margin_is_cut_and_not_counted_either() -> None:
+    assert clip(box((-0.26, 0.0, 0.3)), -0.012, 0.0, 0.0) == ([0.0, 0.0, 0.0], ("x",), False)
+    assert not clip(box((-0.26, 0.0, 0.3)), -0.0125, 0.0, 0.0)[2]
+    assert not clip(box((0.26, 0.0, 0.3)), 0.0125, 0.0, 0.0)[2]
+
+
+def test_slowing_towards_a_lower_margin_is_not_counted() -> None:
+    kept, names, excessive = clip(box((-0.24, 0.0, 0.3)), -0.25, 0.0, 0.0)
+    assert (names, excessive) == (("x",), False)
+    assert -0.1 < kept[0] < 0.0
+
+
+def test_an_older_pose_leaves_less_room_below_too() -> None:
+    target = np.array([-0.25, 0, 0, 0, 0, 0.0])
+    older = box((-0.2, 0.0, 0.3)).clip(target, NOW + 80 * MS)[0][0]
+    assert older == box((-0.22, 0.0, 0.3)).clip(target, NOW)[0][0] > box((-0.2, 0.0, 0.3)).clip(target, NOW)[0][0]
+
+
+def test_the_speed_that_is_left_is_what_half_the_acceleration_limit_can_stop() -> None:
+    # v²/(2·0.25) + (0.15 + 2·0.01)·v = room, solved for v.
+    expected = 0.25 * (np.sqrt(0.17**2 + 2 * 0.04 / 0.25) - 0.17)
+    assert clip(box((0.21, 0.0, 0.3)), 0.25, 0.0, 0.0)[0][0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_place_on_the_face_itself_is_clipped_and_not_counted() -> None:
+    spec = ActionSpec(dimensions=tuple(linear(n, "absolute") for n in "xyz"))
+    kept, names, excessive = box(None, spec).clip(np.array([0.3, -0.3, 0.3]), NOW)
+    assert (kept.tolist(), names, excessive) == ([0.25, -0.25, 0.3], ("x", "y"), False)
+
+
+def test_a_robot_that_rests_or_leaves_a_lower_face_is_not_stopped() -> None:
+    outside = box((-0.31, 0.0, 0.3))
+    rest = np.zeros(6)
+    assert not outside.must_stop(rest, rest, NOW)
+    assert not outside.must_stop(rest, np.array([1e-4, 0, 0, 0, 0, 0]), NOW)
+    assert not outside.must_stop(rest, np.array([-1e-4, 0, 0, 0, 0, 0]), NOW)
+    assert outside.must_stop(rest, np.array([-2e-4, 0, 0, 0, 0, 0]), NOW)
+
+
+def test_of_two_poses_with_one_stamp_the_later_counts() -> None:
+    workspace = box((0.0, 0.0, 0.3))
+    workspace.take(np.array([0.26, 0.0, 0.3]), NOW, NOW)
+    assert clip(workspace, 0.2, 0.0, 0.0)[0][0] == 0.0
+
+
+def test_the_box_s_spare_axes_need_no_dimension() -> None:
+    planar = ActionSpec(dimensions=(linear("x"), linear("y")))
+    workspace = Workspace(BOX, planar, LIMITS, P)
+    workspace.take(np.array([0.26, 0.0, 9.0]), NOW, NOW)
+    assert workspace.clip(np.array([0.1, 0.1]), NOW)[1] == ("x",)
+
+
+def test_a_harder_stop_needs_less_margin() -> None:
+    hard = dataclasses.replace(LIMITS, linear=dataclasses.replace(LIMITS.linear, deceleration=2.0))
+    # (3 + 1) ticks at full speed; the gain of 0.02 m/s makes the stop 0.02·(0.25/2 + smoothing) longer.
+    expected = 0.04 * 0.25 + 0.02 * (0.25 / 2.0 + hard.linear.smoothing_s)
+    thin = dataclasses.replace(BOX, margin=0.001)
+    with pytest.raises(ConfigError, match=f"at least {expected:.3f} m".replace(".", r"\.")):
+        Workspace(thin, twist_spec(), hard, P)
