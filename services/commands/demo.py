@@ -20,17 +20,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from jetvla.services.demonstration.report import last_line, write_picture
+    from jetvla.services.demonstration.report import last_line, stops_line, write_picture
     from jetvla.services.demonstration.setting import prepare
     from jetvla.services.demonstration.trial import run_trials
 
     setting = prepare(arguments.workdir, arguments.checkpoint)
     outcome = run_trials(setting, arguments.episodes)
     picture = write_picture(outcome, arguments.workdir)
-    if outcome.armings > 1:
-        print(
-            f"the guard stopped the robot {outcome.armings - 1} times, and it was armed again; {setting.log} says why"
-        )
+    if stops := stops_line(outcome, setting.log):
+        print(stops)
     print(f"picture: {picture}")
     print(last_line(outcome))
     return 0 if outcome.reached >= PASS_SHARE * len(outcome.trials) else 1

@@ -26,6 +26,19 @@ def last_line(outcome: Outcome) -> str:
     )
 
 
+def stops_line(outcome: Outcome, log: Path) -> str:
+    """How often the guard stopped the robot by itself; empty if it never did."""
+    if outcome.armings <= 1:
+        return ""
+    line = f"the guard stopped the robot {outcome.armings - 1} times, and it was armed again; {log} says why"
+    if outcome.stolen_s >= 1.0:
+        line += (
+            f"\nmeanwhile the host of this virtual machine took {outcome.stolen_s:.0f} s of processor time from it; more "
+            "than 30 ms between two ticks stop the robot, whoever is to blame"
+        )
+    return line
+
+
 def write_picture(outcome: Outcome, folder: Path) -> Path:
     """Write ``demo.gif``: the first attempts side by side, each with what was said."""
     shown = outcome.trials[:_SHOWN]

@@ -19,6 +19,7 @@ from jetvla.runtime.guard.arming import State
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Spinner
 from jetvla.runtime.telemetry.status import Status, read_status
+from jetvla.runtime.telemetry.stolen import stolen_s
 from jetvla.services.demonstration.setting import Setting
 from jetvla.services.operator import OperatorConsole
 from jetvla.services.simulated_robot import SimulatedRobot
@@ -52,6 +53,7 @@ class Outcome:
         status: what the guard last reported.
         armings: how often ``jetvla arm`` was needed; 1 when nothing went wrong.
         int8_error: share of the action's range.
+        stolen_s: processor time that the host of a virtual machine took meanwhile.
     """
 
     control: tuple[Trial, ...]
@@ -59,6 +61,7 @@ class Outcome:
     status: Status
     armings: int
     int8_error: float
+    stolen_s: float
 
     @property
     def reached(self) -> int:
@@ -118,6 +121,7 @@ def run_trials(setting: Setting, count: int) -> Outcome:
     """``count`` control attempts, then ``count`` real ones, on the same layouts that training never saw."""
     # The robot is this process; the daemons are two more. All meet on one ROS domain of their own.
     os.environ.setdefault("ROS_DOMAIN_ID", str(_DOMAIN))
+    stolen_before_s = stolen_s()
     scenes = [sample_scene(seed) for seed in seeds("demo", 0, count)]
     print(f"$ jetvla run --config {setting.config}    (log: {setting.log})", flush=True)
     with (
@@ -136,7 +140,7 @@ def run_trials(setting: Setting, count: int) -> Outcome:
             flush=True,
         )
         real = tuple(trials.attempt(scene, scene.task.instruction) for scene in scenes)
-        return Outcome(control, real, trials.status(), trials.armings, setting.int8_error)
+        return Outcome(control, real, trials.status(), trials.armings, setting.int8_error, stolen_s() - stolen_before_s)
 
 
 def _permuted(scenes: list[Scene]) -> Iterator[tuple[Scene, str]]:
