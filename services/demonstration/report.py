@@ -33,8 +33,8 @@ def stops_line(outcome: Outcome, log: Path) -> str:
     line = f"the guard stopped the robot {outcome.armings - 1} times, and it was armed again; {log} says why"
     if outcome.stolen_s >= 1.0:
         line += (
-            f"\nmeanwhile the host of this virtual machine took {outcome.stolen_s:.0f} s of processor time from it; more "
-            "than 30 ms between two ticks stop the robot, whoever is to blame"
+            f"\nmeanwhile the host of this virtual machine took {outcome.stolen_s:.0f} s of processor time from it; "
+            "more than 30 ms between two ticks stop the robot, whoever is to blame"
         )
     return line
 
