@@ -24,7 +24,6 @@ class Watch:
 
     def __init__(self, bundle: str, limits: Limits) -> None:
         self._bundle = bundle
-        self._limits = limits
         self._silence_ns = seconds_to_ns(limits.link_silence_s)
         self._health_ns = seconds_to_ns(limits.health_age_s)
         self._frame_ns = seconds_to_ns(limits.frame_age_s)

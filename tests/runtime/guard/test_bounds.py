@@ -86,3 +86,19 @@ def test_exactly_the_margin_does_not_count() -> None:
         assert not bounds.clip(request)[2]
         request[i] = np.nextafter(largest, np.inf * largest)
         assert bounds.clip(request)[2]
+
+
+def test_the_range_of_a_delta_is_one_of_rates() -> None:
+    delta = ActionDimension(name="d", quantity="joint", unit="rad", semantics="delta", range=(-0.01, 0.02))
+    spec = ActionSpec(dimensions=(delta,))
+    bounds = Bounds(spec, blocks_of(spec, Limits()), dt_s=0.1, margin=0.05)
+    assert bounds.clip(np.array([1.0]))[0].tolist() == [pytest.approx(0.2)]
+    assert bounds.clip(np.array([-1.0]))[0].tolist() == [pytest.approx(-0.1)]
+
+
+def test_what_the_range_changed_is_told_beside_what_the_norm_changed() -> None:
+    free = ActionDimension(name="f", quantity="joint", unit="m/s", semantics="velocity")
+    spec = ActionSpec(dimensions=(RAIL, free))
+    bounds = Bounds(spec, blocks_of(spec, Limits()), dt_s=0.1, margin=0.05)
+    target, names, excessive = bounds.clip(np.array([0.03, 1.0]))
+    assert (target.tolist(), names, excessive) == ([0.02, pytest.approx(0.1)], ("r", "f"), True)

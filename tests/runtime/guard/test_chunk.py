@@ -14,6 +14,7 @@ from jetvla.runtime.contracts import ActionChunk
 from jetvla.runtime.guard.chunk import ChunkTiming, Planner
 from jetvla.runtime.guard.limits import Limits
 from jetvla.runtime.guard.rig import twist_spec
+from jetvla.runtime.guard.rotation import rotation_vector
 
 MS = 1_000_000
 TIMING = ChunkTiming(horizon=3, dt_s=0.1, replan_s=0.1)
@@ -179,3 +180,21 @@ def test_a_single_angle_is_its_own_rotation_vector() -> None:
 def test_a_twist_has_no_delta_rotation() -> None:
     p = planner(twist_spec())
     assert p.problem(chunk(np.zeros((1, 6)))) == ""
+
+
+def test_each_frame_s_roll_pitch_and_yaw_are_one_rotation() -> None:
+    spec = ActionSpec(
+        dimensions=tuple(
+            ActionDimension(
+                name=f"{frame}_{n}", quantity="angular", unit="rad", semantics="delta", frame=f"{frame}_hand"
+            )
+            for frame in ("left", "right")
+            for n in ("roll", "pitch", "yaw")
+        ),
+        rotation="roll_pitch_yaw",
+    )
+    p = planner(spec, ChunkTiming(horizon=1, dt_s=0.1, replan_s=0.1))
+    angles = [0.3, -0.2, 0.4]
+    action = p.action(p.plan(chunk([[*angles, *angles]])), 1000 * MS)
+    expected = rotation_vector(np.array(angles)) / 0.1
+    np.testing.assert_allclose(action, [*expected, *expected], rtol=1e-6)

@@ -124,3 +124,31 @@ def test_a_sustained_speed_beyond_what_the_builder_allows_latches() -> None:
     assert rig.guard.latched_by.startswith("travel: x, y, z went 0.1")
     rig.run(1.0)
     assert not rig.commands()[-1].any()
+
+
+def reference(commands: np.ndarray, times_ns: np.ndarray, span_ns: int) -> np.ndarray:
+    """Way of joint j within the last ``span_ns`` at each command, in a straight line between two of them."""
+    way = np.concatenate([[0.0], np.abs(np.diff(commands)).cumsum()])
+    return way - np.interp(times_ns - span_ns, times_ns, way)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_irregular_ticks_add_up_as_a_reference_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    times_ns = np.concatenate([[0], rng.integers(6 * MS, 25 * MS, 300).cumsum()])
+    commands = rng.normal(0, 0.002, 301).cumsum()
+    expected = reference(commands, times_ns, 100 * MS)
+    # Between two values that the way takes, so that rounding decides nothing.
+    ordered = np.sort(expected)
+    limit = float(ordered[-5:-3].mean())
+    meter = travel(Limits.from_overrides({"joint": {"travel_100ms": limit}}))
+    told = [bool(meter.add(np.array([0, 0, j, 0.0]), int(t))) for j, t in zip(commands, times_ns, strict=True)]
+    assert told == (expected > limit).tolist()
+
+
+def test_of_two_excesses_the_worse_in_proportion_is_told() -> None:
+    # 0.051 rad and 0.0255 m within 100 ms are allowed: 0.1 rad is twice, 0.036 m is 1.4 times.
+    meter = travel()
+    meter.add(np.array([0.0, 0.0, 0.0, 0.0]), 0)
+    meter.add(np.array([0.72, 0.0, 0.0, 0.0]), 10 * MS)
+    assert meter.add(np.array([0.0, 0.0, 0.2, 0.0]), 60 * MS).startswith("j went 0.2 within 0.1 s")

@@ -281,3 +281,10 @@ def test_a_repeated_instruction_is_no_news() -> None:
     rig.run(0.3, FORWARD)
     rig.guard.on_instruction(Instruction.of("pick up the red block", rig.clock.now_ns()))
     assert rig.step().verdict.reason == "policy"
+
+
+def test_another_bundle_is_told_by_its_first_twelve_digits() -> None:
+    rig = GuardRig()
+    rig.ready()
+    rig.hello(bundle="0123456789abcdef" * 4)
+    assert "wrong_bundle: the policy runs bundle 0123456789ab, the guard abababababab" in rig.guard.arm()
