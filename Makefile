@@ -124,14 +124,17 @@ flash: setup
 	    $(if $(filter yes,$(ACCEPT_LICENSE)),--accept-license) \
 	    $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter yes,$(CONFIRM)),--confirm)
 
-# As root: the customisation of a real arm64 root file system under qemu, with the built package if there is one.
+# As root: the customisation of a real arm64 root file system under qemu. A package that holds wheels for Debian 12's
+# Python 3.11 is taken from build/flash if there is one, else a small one is made.
 flash-test: setup $(ARM64_ROOT)
-	JETVLA_ARM64_ROOT=$(ARM64_ROOT) JETVLA_ARM64_DEB='$(wildcard $(DEB))' \
+	JETVLA_ARM64_ROOT=$(ARM64_ROOT) \
+	    JETVLA_ARM64_DEB='$(lastword $(sort $(wildcard $(BUILD)/flash/jetvla_*_arm64.deb)))' \
 	    $(BIN)/pytest tests/services/flash/test_arm64_root.py
 
 $(ARM64_ROOT):
 	mkdir -p $(@D)
-	mmdebstrap --arch=arm64 --variant=minbase --include=systemd,systemd-sysv,adduser,python3 bookworm $@.partial.tar
+	mmdebstrap --arch=arm64 --variant=minbase \
+	    --include=systemd,systemd-sysv,adduser,python3-venv,python3-systemd,init-system-helpers bookworm $@.partial.tar
 	mv $@.partial.tar $@
 
 size:

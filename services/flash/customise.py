@@ -111,7 +111,7 @@ def _install_package(root: RootFilesystem, deb: Path) -> None:
     finally:
         inside.unlink()
     if status != "installed":
-        raise FlashError(f"{deb} is {status} in {root.path}, not installed; look at its dependencies")
+        raise FlashError(f"{deb} is {status or 'not known'} in {root.path}, not installed; look at its dependencies")
 
 
 @contextmanager
@@ -168,7 +168,8 @@ def _enable_units(root: RootFilesystem) -> None:
 def _installed_units(root: Path) -> list[str]:
     """Units of the package that can be enabled."""
     listing = root / "var/lib/dpkg/info" / f"{PACKAGE}.list"
-    found = (_UNIT.fullmatch(line) for line in listing.read_text(encoding="utf-8").splitlines())
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
+    found = map(_UNIT.fullmatch, lines)
     return [m[1] for m in found if m and "[Install]" in (root / m[0].lstrip("/")).read_text(encoding="utf-8")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -126,12 +127,15 @@ def make_deb(folder: Path, name: str = "jetvla", architecture: str = "arm64", de
 class TinyRunner:
     """Runs host programs; those of the tiny root file system, which has none, are played.
 
-    ``fails`` names a program that fails; ``stdin`` is what each was given.
+    ``fails`` names a program that fails, ``idles`` one that does nothing; ``stdin`` is what each was given, and
+    ``forbidden`` whether services could not start while it ran.
     """
 
     fails: str = ""
+    idles: str = ""
     calls: list[list[str]] = field(default_factory=list)
     stdin: dict[str, str] = field(default_factory=dict)
+    forbidden: dict[str, bool] = field(default_factory=dict)
 
     def __call__(self, words: Sequence[str], stdin: str = "") -> str:
         if words[0] != "unshare":
@@ -142,13 +146,20 @@ class TinyRunner:
         root, program = Path(inside[3]), inside[4:]
         self.calls.append(program)
         self.stdin[program[0]] = stdin
+        policy = root / "usr/sbin/policy-rc.d"
+        self.forbidden[program[0]] = (
+            policy.is_file() and os.access(policy, os.X_OK) and "exit 101" in policy.read_text()
+        )
         if program[0] == self.fails:
             raise FlashError(f"{program[0]} failed with status 1:\n")
         return self._play(root, program)
 
     def _play(self, root: Path, program: list[str]) -> str:
-        if program[0] == "dpkg":
-            subprocess.run(["dpkg-deb", "--extract", root / program[2].lstrip("/"), root], check=True)
+        if program[0] == self.idles:
+            return ""
+        if program[0] == "dpkg" or program[-1] == "install":
+            deb = root / "var/tmp/jetvla.deb"
+            subprocess.run(["dpkg-deb", "--extract", deb, root], check=True)
             listed = "\n".join(f"/usr/lib/systemd/system/{unit}" for unit in UNITS)
             (root / "var/lib/dpkg/info/jetvla.list").write_text(f"/.\n/usr\n{listed}\n")
         elif program[0] == "systemctl":

@@ -132,6 +132,40 @@ def test_a_kill_in_the_middle_leaves_the_mark(l4t: Path, deb: Path, password: Pa
     assert not (l4t / "rootfs.jetvla-unfinished").exists()
 
 
+def test_services_of_the_package_do_not_start_on_this_machine(l4t: Path, deb: Path, password: Path) -> None:
+    run = TinyRunner()
+    carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, run)
+    assert run.forbidden["dpkg"]
+    assert not run.forbidden["chpasswd"]
+
+
+def test_what_the_package_depends_on_is_fetched(l4t: Path, deb: Path, password: Path) -> None:
+    run = TinyRunner(fails="dpkg")
+    carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, run)
+    assert [call[0] for call in run.calls][:4] == ["dpkg", "apt-get", "apt-get", "dpkg-query"]
+    assert run.forbidden["apt-get"]
+
+
+@pytest.mark.parametrize(
+    ("idles", "reason"),
+    [
+        ("systemctl", r"jetvla\.target, .* could not be enabled"),
+        ("dpkg-query", "is not known in .*, not installed"),
+        ("dpkg", "no unit"),
+    ],
+)
+def test_a_step_that_did_nothing_is_noticed(l4t: Path, deb: Path, password: Path, idles: str, reason: str) -> None:
+    with pytest.raises(FlashError, match=reason):
+        carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, TinyRunner(idles=idles))
+    assert RootFilesystem(l4t).is_unfinished
+
+
+def test_an_account_that_was_not_made_is_noticed(l4t: Path, deb: Path, password: Path) -> None:
+    (l4t / "tools/l4t_create_default_user.sh").write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(FlashError, match="made no account robot"):
+        carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, TinyRunner())
+
+
 def test_a_jetson_that_was_unplugged_meanwhile_is_not_flashed(l4t: Path, deb: Path, password: Path) -> None:
     host = FakeHost()
 
