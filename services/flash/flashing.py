@@ -13,7 +13,7 @@ from jetvla.services.flash.host import Host
 from jetvla.services.flash.initrd import command, flash, shown
 from jetvla.services.flash.password import read_password
 from jetvla.services.flash.preflight import check
-from jetvla.services.flash.root import RootFilesystem, Runner, run_program
+from jetvla.services.flash.root import FINISHED, RootFilesystem, Runner, run_program
 
 _LICENSE = "rootfs/usr/share/doc/nvidia-tegra/Tegra_Software_License_Agreement-Tegra-Linux.txt"
 
@@ -57,18 +57,18 @@ def carry_out(order: Order, host: Host, say: Callable[[str], None], run: Runner 
     wanted = checked(Customisation(order.deb, order.bundle, order.key, order.user), run)
     root = RootFilesystem(l4t, run)
     if root.holds(wanted.digest()):
-        say(f"{root.path} is customised so already")
+        say(f"{root.path} is customised so already, with the password of then; {FINISHED} removed begins anew")
     else:
         password = read_password(order.user, order.password_file)
         say(f"customising {root.path}; this takes minutes")
         customise(root, l4t, wanted, password)
         say(f"{root.path} is customised")
-    root.check_finished()
     words = command(board, found.release, l4t)
     say(shown(words, l4t))
     if not order.flashes:
         say("nothing was flashed; CONFIRM=yes without DRY_RUN flashes, and everything on the Jetson is lost")
         return
     check(host, board, l4t)
+    root.check_holds(wanted.digest())
     flash(words, l4t, say)
     say("flashed; the Jetson restarts by itself, and its first start takes some minutes")

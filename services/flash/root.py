@@ -13,6 +13,7 @@ from typing import Protocol
 from jetvla.services.flash.errors import FlashError
 
 ROOT = "rootfs"
+FINISHED = f"{ROOT}.jetvla-finished"
 _MOUNTS = Path("/proc/self/mountinfo")
 # In a mount namespace of its own, so that whatever ends it, nothing stays mounted. Nothing can be started in there.
 _CHROOT = """
@@ -67,7 +68,7 @@ class RootFilesystem:
         self.path = l4t / ROOT
         self._original = original_of(l4t)
         self._unfinished = l4t / f"{ROOT}.jetvla-unfinished"
-        self._finished = l4t / f"{ROOT}.jetvla-finished"
+        self._finished = l4t / FINISHED
 
     @property
     def is_unfinished(self) -> bool:
@@ -82,7 +83,6 @@ class RootFilesystem:
         """A fresh copy of the original to change; after an error, a kill or a power cut it stays marked unfinished."""
         self._check_mounts()
         _write(self._unfinished, "a customisation began and did not end; 'make flash' begins it anew\n")
-        self._finished.unlink(missing_ok=True)
         self._renew()
         yield
         self._run(["sync", "--file-system", str(self.path)])
@@ -90,11 +90,11 @@ class RootFilesystem:
         self._unfinished.unlink()
         _sync(self._l4t)
 
-    def check_finished(self) -> None:
-        """FlashError unless the last customisation has ended well."""
-        if self.is_unfinished or not self._finished.is_file():
+    def check_holds(self, request: str) -> None:
+        """FlashError unless a finished customisation of ``request`` is here, whoever else works on it."""
+        if not self.holds(request):
             raise FlashError(
-                f"{self.path} is half customised and is not flashed; run 'make flash' again, it begins anew"
+                f"{self.path} is half customised, or otherwise than asked, and is not flashed; run 'make flash' again"
             )
 
     def chroot(self, *words: str, stdin: str = "") -> str:

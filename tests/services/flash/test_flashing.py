@@ -94,7 +94,7 @@ def test_what_fails_half_way_is_never_flashed_and_the_next_run_is_clean(
     root = RootFilesystem(l4t, TinyRunner())
     assert root.is_unfinished
     with pytest.raises(FlashError, match="half customised"):
-        root.check_finished()
+        root.check_holds("anything")
     assert tree(l4t / "rootfs.jetvla-original") == original
     carry_out(order(l4t, deb, password, flashes=True), FakeHost(), lambda line: None, TinyRunner())
     assert (l4t / "flashed").exists()
@@ -174,6 +174,15 @@ def test_a_jetson_that_was_unplugged_meanwhile_is_not_flashed(l4t: Path, deb: Pa
 
     with pytest.raises(FlashError, match="no Jetson in recovery mode"):
         carry_out(order(l4t, deb, password, flashes=True), host, say, TinyRunner())
+    assert not (l4t / "flashed").exists()
+
+
+def test_a_root_file_system_that_another_process_works_on_is_not_flashed(l4t: Path, deb: Path, password: Path) -> None:
+    def say(line: str) -> None:
+        (l4t / "rootfs.jetvla-unfinished").touch()
+
+    with pytest.raises(FlashError, match="half customised, or otherwise than asked"):
+        carry_out(order(l4t, deb, password, flashes=True), FakeHost(), say, TinyRunner())
     assert not (l4t / "flashed").exists()
 
 
