@@ -82,6 +82,7 @@ class _Source:
         self._config = _loaded(config_path)
         self.redaction = Redaction()
         self._remember_keys()
+        self.redaction.remember(_configured_sentence(config_path))
 
     def parts(self) -> dict[str, bytes]:
         """Content by name."""
@@ -129,19 +130,18 @@ class _Source:
         if self._config is None:
             return f"# {self._config_path} is wrong or missing, see findings.json; its contents are left out\n"
         data = self._config.model_dump(mode="json", exclude_unset=True)
-        self.redaction.remember(data.get("instruction", {}).pop("text", None))
+        data.get("instruction", {}).pop("text", None)
         return yaml.safe_dump(self.redaction.values(data), sort_keys=False)
 
     def _status(self) -> str:
-        if self._config is None:
-            return "{}"
-        data = json.loads(self._config.status.read_text(encoding="utf-8"))
+        path = self._config.status if self._config else self._system.path("/run/jetvla/status.json")
+        data = json.loads(path.read_text(encoding="utf-8"))
         for name in _SAID:
             self.redaction.remember(data.pop(name, None))
         return json.dumps(self.redaction.values(data), indent=1)
 
     def _audit(self) -> str:
-        folder = self._config.telemetry.audit if self._config else None
+        folder = self._config.telemetry.audit if self._config else self._system.path("/var/log/jetvla")
         if folder is None:
             return ""
         lines = [line for file in files_of(folder)[-2:] for line in file.read_bytes().splitlines()][-AUDIT_LINES:]
@@ -175,6 +175,15 @@ def _loaded(path: Path) -> Config | None:
     try:
         return load_config(path)
     except ConfigError:
+        return None
+
+
+def _configured_sentence(path: Path) -> object:
+    """Also of a configuration that is wrong."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return data["instruction"]["text"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return None
 
 

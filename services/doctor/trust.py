@@ -19,6 +19,9 @@ def keys(patient: Patient) -> Iterator[Finding]:
     except JetvlaError as error:
         yield Finding("trusted keys", False, str(error), remedy)
         return
+    if not trusted:
+        # A folder that may not be read looks empty; this says so.
+        next(folder.iterdir(), None)
     names = ", ".join(f"{key.name} ({key.id})" for key in trusted)
     yield Finding("trusted keys", bool(trusted), names or "none", remedy)
     folders = (folder, patient.system.path("/etc/jetvla"))

@@ -122,6 +122,26 @@ def test_a_wrong_configuration_is_not_packed(system: System, config: Path, tmp_p
     assert "jetvla.yaml:" in parts["findings.json"]
 
 
+def test_a_wrong_configuration_hides_nothing_else(
+    system: System, config: Path, secretive: Path, tmp_path: Path
+) -> None:
+    """Status and audit log are looked for where they are by default."""
+    config.write_text(config.read_text().replace("run_dir:", "rundir:"))
+    (config.parent / "run").rename(system.path("/run-of-the-test"))
+    system.path("/run").mkdir()
+    system.path("/run-of-the-test").rename(system.path("/run/jetvla"))
+    system.path("/var/log").mkdir(parents=True)
+    (config.parent / "audit").rename(system.path("/var/log/jetvla"))
+    system.ask.known["journalctl"] += f"robot jetvla-policy[1]: now {CONFIGURED}\n"  # type: ignore[attr-defined]
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    parts = contents(archive)
+    assert json.loads(parts["status.json"])["ticks"] == 1317
+    assert len(parts["audit.jsonl"].splitlines()) == 5
+    everything = "\n".join(parts.values()).lower()
+    assert [sentence for sentence in SENTENCES if sentence.lower() in everything] == []
+
+
 def test_a_machine_without_anything_still_gives_an_archive(system: System, config: Path, tmp_path: Path) -> None:
     archive = tmp_path / "support.tar.gz"
     write_archive(archive, config, examine(config, system), system, None)

@@ -245,6 +245,19 @@ def test_keys_that_are_trusted_and_one_that_should_not_be_there(system: System, 
     assert not next(iter(keys(patient(system, config)))).ready
 
 
+def test_keys_that_may_not_be_read_are_not_called_none(
+    system: System, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (config.parent / "keys/test.pub").unlink()
+    monkeypatch.setattr(Path, "iterdir", closed)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter(()))
+    finding = next(f for f in examine(config, system) if f.what == "keys")
+    assert finding.detail == f"{config.parent / 'keys'} cannot be looked at: Permission denied"
+
+
 def test_an_altered_bundle_is_named_and_no_engine_is_looked_for(system: System, config: Path) -> None:
     graph = next((config.parent / "bundle").glob("*.onnx"))
     graph.write_bytes(graph.read_bytes() + b"x")
