@@ -15,16 +15,19 @@ from jetvla.services.flash.errors import FlashError
 ROOT = "rootfs"
 FINISHED = f"{ROOT}.jetvla-finished"
 _MOUNTS = Path("/proc/self/mountinfo")
-# In a mount namespace of its own, so that whatever ends it, nothing stays mounted. Nothing can be started in there.
+# In namespaces of its own, which end with this process: whatever ends it, nothing runs on, and nothing stays mounted.
+_OWN_NAMESPACES = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--"),
+)
 _CHROOT = """
 set -e
-mount --bind /proc "$0/proc"; mount --bind /sys "$0/sys"; mount --bind /dev "$0/dev"
+mount -t proc proc "$0/proc"; mount --bind /sys "$0/sys"; mount --bind /dev "$0/dev"
 mount -t tmpfs tmpfs "$0/run"; mount -t tmpfs tmpfs "$0/tmp"
 mkdir -p "$0/run/systemd/resolve"; cp -L /etc/resolv.conf "$0/run/systemd/resolve/stub-resolv.conf" || true
 exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C HOME=/root \
     DEBIAN_FRONTEND=noninteractive "$@"
 """
-_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private", "--")
 # Characters of an output, and of a command, that an error shows.
 _LONGEST, _SHOWN = 2000, 160
 
@@ -99,11 +102,11 @@ class RootFilesystem:
 
     def chroot(self, *words: str, stdin: str = "") -> str:
         """Run a program of the root file system; FlashError with the end of its output if it fails."""
-        return self._run([*_OWN_MOUNTS, "sh", "-c", _CHROOT, str(self.path), *words], stdin)
+        return self._run([*_OWN_NAMESPACES, "sh", "-c", _CHROOT, str(self.path), *words], stdin)
 
     def on_host(self, *words: str) -> str:
-        """Run one of NVIDIA's tools, whose mounts end with it."""
-        return self._run([*_OWN_MOUNTS, *words])
+        """Run one of NVIDIA's tools; its mounts end with it."""
+        return self._run([*_OWN_NAMESPACES, *words])
 
     def _renew(self) -> None:
         if not self._original.exists():

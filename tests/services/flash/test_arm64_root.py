@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import subprocess
 import sys
 import time
@@ -98,11 +97,11 @@ def test_package_bundle_units_and_user_are_really_there(
 def kill_in_the_middle(l4t: Path, deb: Path, password: Path) -> None:
     """While dpkg runs in the root file system, where /proc, /sys and /dev are mounted then."""
     words = [sys.executable, "-c", KILLED, *map(str, (Path(__file__).parent, l4t, deb, password))]
-    process = subprocess.Popen(words, start_new_session=True)
+    process = subprocess.Popen(words)
     while not (l4t / "rootfs/usr/sbin/policy-rc.d").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert RootFilesystem(l4t).is_unfinished
     assert not (l4t / "flashed").exists()

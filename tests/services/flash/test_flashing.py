@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,6 +167,42 @@ def test_an_account_that_was_not_made_is_noticed(l4t: Path, deb: Path, password:
     (l4t / "tools/l4t_create_default_user.sh").write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(FlashError, match="made no account robot"):
         carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, TinyRunner())
+
+
+ORPHANS = """
+import sys
+import time
+from pathlib import Path
+from jetvla.services.flash.root import RootFilesystem
+RootFilesystem(Path(sys.argv[1])).on_host("sh", "-c", "mount -t tmpfs tmpfs $0; touch $0/there; sleep 600", sys.argv[2])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root rights for namespaces")
+def test_what_a_killed_process_had_begun_ends_with_it(l4t: Path, tmp_path: Path) -> None:
+    place = tmp_path / "mounted"
+    place.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", ORPHANS, str(l4t), str(place)])
+    while not (begun := _running(str(place))):
+        assert process.poll() is None
+    assert not list(place.iterdir())  # its mounts are not this machine's
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while _running(str(place)):
+        assert time.monotonic() < deadline, begun
+        time.sleep(0.01)
+
+
+def _running(word: str) -> list[Path]:
+    """Processes other than the one that was asked for, with ``word`` on their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_text().split("\0")
+            if words[0] == "sh" and word in words:
+                found.append(path)
+    return found
 
 
 def test_a_jetson_that_was_unplugged_meanwhile_is_not_flashed(l4t: Path, deb: Path, password: Path) -> None:
