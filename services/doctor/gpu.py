@@ -15,6 +15,7 @@ from jetvla.services.doctor.system import System
 # L4T's branch and major: JetPack's name and what jetvla's TensorRT floor (10.3) says about it.
 _JETPACKS = {(36, 4): "JetPack 6.1 or 6.2", (38, 2): "JetPack 7.0", (38, 4): "JetPack 7.1", (39, 2): "JetPack 7.2"}
 _OLDEST = (36, 4)
+_OLDEST_TENSORRT = (10, 3)
 
 
 def jetpack(system: System) -> Iterator[Finding]:
@@ -49,8 +50,11 @@ def cuda(patient: Patient) -> Iterator[Finding]:
 
 def tensorrt(patient: Patient) -> Iterator[Finding]:
     version = version_of("tensorrt", "tensorrt")
-    install = "on a Jetson: sudo apt install python3-libnvinfer"
-    yield Finding("tensorrt", version is not None, version or "not installed", install, _needed(patient))
+    numbers = re.match(r"(\d+)\.(\d+)", version or "")
+    old = numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST_TENSORRT
+    remedy = "flash JetPack 6.1 or newer" if old else "on a Jetson: sudo apt install python3-libnvinfer"
+    detail = f"{version}, and 10.3 or newer is needed" if old else version or "not installed"
+    yield Finding("tensorrt", version is not None and not old, detail, remedy, _needed(patient))
 
 
 def _needed(patient: Patient) -> bool:

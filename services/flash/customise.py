@@ -103,15 +103,25 @@ def _install_package(root: RootFilesystem, deb: Path) -> None:
         with _nothing_starts(root.path):
             try:
                 root.chroot("dpkg", "--install", f"/{_DEB}")
-            except FlashError:
-                # Something that it depends on is missing: from here on, this machine's network is needed.
-                root.chroot("apt-get", "--quiet", "update")
-                root.chroot("apt-get", "--quiet", "--yes", "--no-install-recommends", "--fix-broken", "install")
+            except FlashError as error:
+                _fetch_dependencies(root, error)
             status = root.chroot("dpkg-query", "--show", "--showformat=${db:Status-Status}", PACKAGE)
     finally:
         inside.unlink()
     if status != "installed":
         raise FlashError(f"{deb} is {status or 'not known'} in {root.path}, not installed; look at its dependencies")
+
+
+def _fetch_dependencies(root: RootFilesystem, missing: FlashError) -> None:
+    """From here on, this machine's network is needed."""
+    try:
+        root.chroot("apt-get", "--quiet", "update")
+        root.chroot("apt-get", "--quiet", "--yes", "--no-install-recommends", "--fix-broken", "install")
+    except FlashError as error:
+        raise FlashError(
+            f"{missing}\nand what is missing could not be fetched: {error}\nconnect this machine to a network, or put the "
+            f"missing packages into {root.original}"
+        ) from None
 
 
 @contextmanager

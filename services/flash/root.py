@@ -69,7 +69,7 @@ class RootFilesystem:
     def __init__(self, l4t: Path, run: Runner = run_program) -> None:
         self._l4t, self._run = l4t, run
         self.path = l4t / ROOT
-        self._original = original_of(l4t)
+        self.original = original_of(l4t)
         self._unfinished = l4t / f"{ROOT}.jetvla-unfinished"
         self._finished = l4t / FINISHED
 
@@ -109,12 +109,12 @@ class RootFilesystem:
         return self._run([*_OWN_NAMESPACES, *words])
 
     def _renew(self) -> None:
-        if not self._original.exists():
-            self.path.rename(self._original)
+        if not self.original.exists():
+            self.path.rename(self.original)
             _sync(self._l4t)
         if self.path.exists():
             self._run(["rm", "-rf", "--one-file-system", str(self.path)])
-        self._run(["cp", "-a", "--reflink=auto", str(self._original), str(self.path)])
+        self._run(["cp", "-a", "--reflink=auto", str(self.original), str(self.path)])
 
     def _check_mounts(self) -> None:
         """What is mounted in there belongs to this machine, and must not be removed with it."""

@@ -116,6 +116,19 @@ def test_a_jetson_needs_its_gpu_unless_it_runs_on_the_cpu(
     assert only(gpu.cuda(patient(jetson, config))).detail == "Orin, compute capability 8.7, CUDA 12.6"
 
 
+@pytest.mark.parametrize(
+    ("version", "ready"), [(None, False), ("8.6.2", False), ("10.0.1", False), ("10.3.0", True), ("11.4.0", True)]
+)
+def test_tensorrt_must_be_new_enough(
+    jetson: System, config: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, ready: bool
+) -> None:
+    monkeypatch.setattr(gpu, "version_of", lambda module, package: version)
+    change(config, "backend: onnxruntime", "backend: auto")
+    finding = only(gpu.tensorrt(patient(jetson, config)))
+    assert (finding.ready, finding.needed) == (ready, True)
+    assert (version or "not installed") in finding.detail
+
+
 def _no_driver() -> Gpu:
     raise MissingDependency("the CUDA driver (libcuda.so.1)", "an engine on a GPU", "sudo apt install nvidia-jetpack")
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,6 +150,17 @@ def test_what_the_package_depends_on_is_fetched(l4t: Path, deb: Path, password: 
     assert run.forbidden["apt-get"]
 
 
+def test_without_a_network_both_reasons_are_named(l4t: Path, deb: Path, password: Path) -> None:
+    class Offline(TinyRunner):
+        def __call__(self, words: Sequence[str], stdin: str = "") -> str:
+            if "apt-get" in words:
+                raise FlashError("Temporary failure resolving 'ports.ubuntu.com'")
+            return super().__call__(words, stdin)
+
+    with pytest.raises(FlashError, match=r"(?s)dpkg failed.*Temporary failure.*rootfs\.jetvla-original"):
+        carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, Offline(fails="dpkg"))
+
+
 @pytest.mark.parametrize(
     ("idles", "reason"),
     [
@@ -172,6 +184,7 @@ def test_an_account_that_was_not_made_is_noticed(l4t: Path, deb: Path, password:
 ORPHANS = """
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from jetvla.services.flash.root import RootFilesystem
 RootFilesystem(Path(sys.argv[1])).on_host("sh", "-c", "mount -t tmpfs tmpfs $0; touch $0/there; sleep 600", sys.argv[2])
