@@ -119,8 +119,8 @@ def _fetch_dependencies(root: RootFilesystem, missing: FlashError) -> None:
         root.chroot("apt-get", "--quiet", "--yes", "--no-install-recommends", "--fix-broken", "install")
     except FlashError as error:
         raise FlashError(
-            f"{missing}\nand what is missing could not be fetched: {error}\nconnect this machine to a network, or put the "
-            f"missing packages into {root.original}"
+            f"{missing}\nand what is missing could not be fetched: {error}\nconnect this machine to a network, or put "
+            f"the missing packages into {root.original}"
         ) from None
 
 
