@@ -118,7 +118,7 @@ bench-numerics: setup
 DEB ?= $(or $(lastword $(sort $(wildcard $(BUILD)/jetvla_*_arm64.deb))),$(BUILD)/jetvla_VERSION_arm64.deb)
 USER_NAME ?= robot
 flash: setup
-	$(BIN)/python -m jetvla.services.flash --board '$(BOARD)' --l4t '$(L4T)' --deb '$(DEB)' --user '$(USER_NAME)' \
+	@$(BIN)/python -m jetvla.services.flash --board '$(BOARD)' --l4t '$(L4T)' --deb '$(DEB)' --user '$(USER_NAME)' \
 	    $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(KEY),--key '$(KEY)') \
 	    $(if $(PASSWORD_FILE),--password-file '$(PASSWORD_FILE)') \
 	    $(if $(filter yes,$(ACCEPT_LICENSE)),--accept-license) \
