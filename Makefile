@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPING := $(BUILD)/typing
 MUTATE := $(BUILD)/mutate
+ARM64_ROOT := $(BUILD)/flash/arm64-root.tar
 PACKAGES := runtime calibration engines services
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-numerics size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-numerics flash flash-test size clean
 
 setup: $(STAMP)
 
@@ -111,6 +112,30 @@ bench: $(BENCH)/base $(BENCH)/table-robot
 bench-numerics: setup
 	mkdir -p $(BENCH)
 	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/numerics.json numerics
+
+# A Jetson that is plugged in, in recovery mode: docs/JETSON.md. Without CONFIRM=yes, or with DRY_RUN=1, nothing is
+# flashed. BOARD=jetson-orin-nano-devkit L4T=.../Linux_for_Tegra, and as wished DEB BUNDLE KEY USER_NAME PASSWORD_FILE.
+DEB ?= $(or $(lastword $(sort $(wildcard $(BUILD)/jetvla_*_arm64.deb))),$(BUILD)/jetvla_VERSION_arm64.deb)
+USER_NAME ?= robot
+flash: setup
+	@$(BIN)/python -m jetvla.services.flash --board '$(BOARD)' --l4t '$(L4T)' --deb '$(DEB)' --user '$(USER_NAME)' \
+	    $(if $(BUNDLE),--bundle '$(BUNDLE)') $(if $(KEY),--key '$(KEY)') \
+	    $(if $(PASSWORD_FILE),--password-file '$(PASSWORD_FILE)') \
+	    $(if $(filter yes,$(ACCEPT_LICENSE)),--accept-license) \
+	    $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter yes,$(CONFIRM)),--confirm)
+
+# As root: the customisation of a real arm64 root file system under qemu. A package that holds wheels for Debian 12's
+# Python 3.11 is taken from build/flash if there is one, else a small one is made.
+flash-test: setup $(ARM64_ROOT)
+	JETVLA_ARM64_ROOT=$(ARM64_ROOT) \
+	    JETVLA_ARM64_DEB='$(lastword $(sort $(wildcard $(BUILD)/flash/jetvla_*_arm64.deb)))' \
+	    $(BIN)/pytest tests/services/flash/test_arm64_root.py
+
+$(ARM64_ROOT):
+	mkdir -p $(@D)
+	mmdebstrap --arch=arm64 --variant=minbase \
+	    --include=systemd,systemd-sysv,adduser,python3-venv,python3-systemd,init-system-helpers bookworm $@.partial.tar
+	mv $@.partial.tar $@
 
 size:
 	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done

@@ -1,0 +1,37 @@
+"""Was the bundle compiled for this machine, as it is now?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jetvla.runtime.backends import load_backend
+from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.engine_cache import EngineCache, engine_key
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.keys import load_trusted
+from jetvla.services.doctor.finding import Finding
+from jetvla.services.doctor.patient import Patient
+
+
+def engine(patient: Patient) -> Iterator[Finding]:
+    """TensorRT runs nothing that was not compiled; ONNX Runtime takes the bundle's own graphs."""
+    config = patient.config
+    remedy = "jetvla compile --config FILE"
+    try:
+        opened = Bundle.open(config.bundle, load_trusted(config.trusted))
+    except JetvlaError:
+        yield Finding("engine", False, "there is no bundle to have one of", remedy, needed=False)
+        return
+    try:
+        backend = load_backend(config.policy.backend)
+        key = engine_key(opened, backend)
+        compiled = EngineCache(config.policy.engines).find(key)
+    except JetvlaError as error:
+        yield Finding("engine", False, str(error), remedy)
+        return
+    if compiled is not None:
+        yield Finding("engine", True, f"{compiled.entry.candidate} on {backend.name} {backend.version()}")
+        return
+    other = any(config.policy.engines.glob("*/entry.json"))
+    why = "none for this bundle, library, driver and power mode" if other else "none was compiled here"
+    yield Finding("engine", False, why, remedy, needed=backend.name == "tensorrt")

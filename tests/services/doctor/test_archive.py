@@ -1,0 +1,193 @@
+"""What a supporter gets, and what must never be in it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from jetvla.runtime.audit.log import AuditLog
+from jetvla.runtime.errors import ConfigError, JetvlaError
+from jetvla.runtime.keys import create_key_pair
+from jetvla.services.cli import main
+from jetvla.services.doctor.archive import write_archive
+from jetvla.services.doctor.examination import examine
+from jetvla.services.doctor.redaction import Redaction
+from jetvla.services.doctor.system import System
+
+CONFIGURED = "water the purple orchid"
+HELD = "polish the brass telescope"
+JOURNALED = "fold the tartan blanket"
+QUOTED = "feed the iguana at noon"
+AUDITED = "hide the ruby necklace"
+COMMENTED = "the door code is 4711 0815"
+SENTENCES = (CONFIGURED, HELD, JOURNALED, QUOTED, AUDITED, COMMENTED)
+
+JOURNAL = f"""\
+2026-11-26T10:00:00+0000 robot jetvla-guard[12]: guard: scheduling: SCHED_FIFO priority 50
+2026-11-26T10:00:01+0000 robot jetvla-guard[12]: guard: instruction: {JOURNALED}
+2026-11-26T10:00:02+0000 robot jetvla-guard[12]: guard: heard "{QUOTED}" and 'front' works
+2026-11-26T10:00:03+0000 robot jetvla-policy[13]: policy: now {HELD.upper()}, again {JOURNALED}!
+2026-11-26T10:00:04+0000 robot systemd[1]: jetvla-policy.service: Watchdog timeout (limit 2s)!
+"""
+STATUS = {
+    "state": "ARMED",
+    "reason": "armed by the operator",
+    "instruction": HELD,
+    "ticks": 1317,
+    "bundle": "ab" * 32,
+    "events": [f"instruction: {HELD}", f"ARMED state: {QUOTED}", "STOPPED fault link_lost: the policy is gone"],
+}
+
+
+@pytest.fixture
+def secretive(system: System, config: Path, answers: object) -> Path:
+    """A configuration whose machine is full of what must stay there; the path of the private key beside it."""
+    answers.known["journalctl"] = JOURNAL  # type: ignore[attr-defined]
+    create_key_pair("robot", system.path("/etc/jetvla"))
+    config.write_text(config.read_text() + f"instruction:\n  text: {CONFIGURED}  # {COMMENTED}\n")
+    (config.parent / "run").mkdir()
+    (config.parent / "run/status.json").write_text(json.dumps(STATUS))
+    _audit(config.parent / "audit")
+    return system.path("/etc/jetvla/robot.key")
+
+
+def _audit(folder: Path) -> None:
+    log = AuditLog(folder, "ab" * 32, "cd" * 32)
+    log._put({"kind": "fault", "t_ns": time.monotonic_ns(), "reason": f"stopped: {AUDITED}", "fault": "link_lost"})
+    log._put({"kind": "said", "t_ns": time.monotonic_ns(), "instruction": AUDITED, "remark": AUDITED})
+    log.close()
+
+
+def contents(archive: Path) -> dict[str, str]:
+    with tarfile.open(archive) as tar:
+        return {m.name.removeprefix("jetvla/"): tar.extractfile(m).read().decode() for m in tar}  # type: ignore[union-attr]
+
+
+def test_no_key_and_no_sentence_is_anywhere_in_it(
+    system: System, config: Path, secretive: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "support.tar.gz"
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({"rate_hz": 30.1, "stops": [f"instruction {QUOTED}"]}))
+    # A key that came into the journal by mistake.
+    system.ask.known["journalctl"] += secretive.read_text()  # type: ignore[attr-defined]
+    write_archive(archive, config, examine(config, system), system, profile)
+    parts = contents(archive)
+    everything = "\n".join(parts.values()).lower()
+    for sentence in SENTENCES:
+        assert sentence.lower() not in everything, sentence
+    body = secretive.read_text().splitlines()[1]
+    assert len(body) > 40
+    assert body.lower() not in everything
+    assert "private key" not in everything.replace("private keys", "")
+    with tarfile.open(archive) as tar:
+        raw = b"".join(tar.extractfile(m).read() for m in tar)  # type: ignore[union-attr]
+    assert body.encode() not in raw
+
+
+def test_what_helps_is_in_it(system: System, config: Path, secretive: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    parts = contents(archive)
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert "scheduling: SCHED_FIFO priority 50" in parts["journal.txt"]
+    assert "'front' works" in parts["journal.txt"]
+    assert "Watchdog timeout (limit 2s)!" in parts["journal.txt"]
+    status = json.loads(parts["status.json"])
+    assert status["ticks"] == 1317
+    assert status["events"][-1] == "STOPPED fault link_lost: the policy is gone"
+    assert status["bundle"] == "ab" * 32
+    assert "path: " + str(tmp_path / "clip.mp4") in parts["configuration.yaml"]
+    audit = [json.loads(line) for line in parts["audit.jsonl"].splitlines()]
+    assert [entry["kind"] for entry in audit] == ["file", "start", "fault", "said", "end"]
+    assert audit[2]["fault"] == "link_lost"
+    assert "reason" not in audit[2]
+    assert json.loads(parts["versions.json"])["packages"]["numpy"]
+    assert {f["what"] for f in json.loads(parts["findings.json"])["findings"]} >= {"python", "bundle", "private keys"}
+    assert "Left out" in parts["README.txt"]
+
+
+def test_a_wrong_configuration_is_not_packed(system: System, config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text() + f"instruction: {{ttl_s: {CONFIGURED}, secret: {QUOTED}}}\n")
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    parts = contents(archive)
+    assert CONFIGURED not in "".join(parts.values())
+    assert QUOTED not in "".join(parts.values())
+    assert "its contents are left out" in parts["configuration.yaml"]
+    assert "jetvla.yaml:" in parts["findings.json"]
+
+
+def test_a_wrong_configuration_hides_nothing_else(
+    system: System, config: Path, secretive: Path, tmp_path: Path
+) -> None:
+    """Status and audit log are looked for where they are by default."""
+    config.write_text(config.read_text().replace("run_dir:", "rundir:"))
+    (config.parent / "run").rename(system.path("/run-of-the-test"))
+    system.path("/run").mkdir()
+    system.path("/run-of-the-test").rename(system.path("/run/jetvla"))
+    system.path("/var/log").mkdir(parents=True)
+    (config.parent / "audit").rename(system.path("/var/log/jetvla"))
+    system.ask.known["journalctl"] += f"robot jetvla-policy[1]: now {CONFIGURED}\n"  # type: ignore[attr-defined]
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    parts = contents(archive)
+    assert json.loads(parts["status.json"])["ticks"] == 1317
+    assert len(parts["audit.jsonl"].splitlines()) == 5
+    everything = "\n".join(parts.values()).lower()
+    assert [sentence for sentence in SENTENCES if sentence.lower() in everything] == []
+
+
+def test_a_machine_without_anything_still_gives_an_archive(system: System, config: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    parts = contents(archive)
+    assert parts["journal.txt"] == "journalctl gives nothing; run it with sudo\n"
+    assert parts["status.json"] == "not there: No such file or directory\n"
+
+
+def test_what_cannot_be_taken_out_stops_the_archive(
+    system: System, config: Path, secretive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Redaction, "lines", lambda self, text: text)
+    archive = tmp_path / "support.tar.gz"
+    with pytest.raises(JetvlaError, match="none is written"):
+        write_archive(archive, config, examine(config, system), system, None)
+    assert not archive.exists()
+
+
+def test_an_archive_that_cannot_be_written_is_named(system: System, config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_archive(tmp_path / "none/support.tar.gz", config, [], system, None)
+    with pytest.raises(ConfigError, match="is not what 'jetvla profile --json' writes"):
+        write_archive(tmp_path / "support.tar.gz", config, [], system, tmp_path / "none.json")
+
+
+def test_the_command_packs_and_says_what(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "support.tar.gz"
+    main(["doctor", "--config", str(config), "--archive", str(archive)])
+    assert f"{archive}: README.txt, findings.json" in capsys.readouterr().out
+    assert "findings.json" in contents(archive)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("guard: instruction: pick up the cup", "guard: instruction (left out)"),
+        ("heard 'pick up the cup' now", "heard (left out) now"),
+        (
+            "camera 'front' (/dev/video0): its driver's time stamp",
+            "camera 'front' (/dev/video0): its driver's time stamp",
+        ),
+        ("digest " + "ab" * 32, "digest " + "ab" * 32),
+        ("/var/cache/jetvla/engines/" + "ab" * 32, "/var/cache/jetvla/engines/" + "ab" * 32),
+        ("MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/cGguyXM9mXc3TaVvAtqyBiNtbnV7T8qu2qL", "(left out)"),
+        ("-----BEGIN PRIVATE KEY----- abc", "(left out)"),
+    ],
+)
+def test_a_line_of_free_text(text: str, left: str) -> None:
+    assert Redaction().line(text) == left
