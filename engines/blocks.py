@@ -62,14 +62,16 @@ def multiplications(model: ModelProto, measured: Mapping[str, tuple[int, ...]] |
 
 
 def _count(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    names = (node.output[0], *node.input[: 3 if node.op_type == "Attention" else 2])
+    attends = node.op_type == "Attention"
+    names = node.input[:3] if attends else (node.output[0], node.input[1])
     if unknown := [name for name in names if 0 in shapes.get(name, (0,))]:
         raise EngineError(f"the shape of {', '.join(unknown)}, which {node.name!r} needs, is not known")
-    result, left, right, *others = (shapes[name] for name in names)
-    if node.op_type == "Attention":
+    if attends:
+        query, key, value = (shapes[name] for name in names)
         # Every query's width with every key, and every key's weight with every value's width.
-        return prod(left) * right[-2] + left[-2] * prod(others[0])
+        return prod(query) * key[-2] + query[-2] * prod(value)
+    result, right = (shapes[name] for name in names)
     if node.op_type == "Conv":
         return prod(result) * prod(right[1:])
-    transposed = any(a.name == "transA" and a.i == 1 for a in node.attribute)
-    return prod(result) * (left[0] if transposed else left[-1])
+    transposed = any(a.name == "transB" and a.i == 1 for a in node.attribute)
+    return prod(result) * right[-1 if transposed else -2]

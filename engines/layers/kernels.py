@@ -74,7 +74,7 @@ def place_kernels(places: Places, rewritten: ModelProto, times: tuple[LayerTimes
 
 def _part(node: NodeProto, places: Places) -> str:
     """The node of the opened graph that ``node`` is, or has a part of; empty if it is the library's own."""
-    name = node.name.removeprefix(_FUSED)
+    name: str = node.name.removeprefix(_FUSED)
     while name:
         if name in places.blocks:
             return name
