@@ -45,12 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.camera is not None:
         raise ConfigError("--layers runs the bundle's golden observations, and no camera; leave out --camera")
-    chosen = {"precision": arguments.precision, "threads": arguments.threads or "auto", "engines": arguments.engines}
+    threads = "auto" if arguments.threads is None else arguments.threads
+    chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines}
     try:
         config = PolicyConfig.model_validate(chosen)
     except ValidationError as error:
-        wrong = "; ".join(f"--{e['loc'][0]} {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise ConfigError(wrong) from error
+        wrong = {e["loc"][0]: f"--{e['loc'][0]} {e['input']!r}: {e['msg']}" for e in error.errors()}
+        raise ConfigError("; ".join(wrong.values())) from error
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 120)
     bundle = Bundle.open(arguments.bundle, load_trusted(arguments.trusted))
     result = profile_layers(bundle, config, console.print)
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(profile: PolicyProfile, console: Console) -> None:
     """Print a table for each graph, kernels below it, and the roof."""
-    threads = "" if profile.threads is None else f", {profile.threads} threads"
+    threads = "" if profile.threads is None else f", threads: {profile.threads}"
     console.print(f"{profile.backend}, {profile.variant}{threads}")
     if profile.roof is None:
         console.print("the roof of a GPU is not measured")

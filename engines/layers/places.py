@@ -24,7 +24,7 @@ class Places:
     Attributes:
         blocks: block by node, in the order of the graph; empty where neither its name nor its neighbours tell.
         makers: node by tensor.
-        work: multiplications by node.
+        work: multiplications by node; without those of constants, which every library does when it opens the graph.
         order: number of the first product of each block, or of its first node if it has none.
     """
 
@@ -32,7 +32,8 @@ class Places:
         self.model = model
         self.blocks = spread(model.graph.node, {node.name: block_of(node.name) for node in model.graph.node})
         self.makers = {name: node.name for node in model.graph.node for name in node.output}
-        self.work = multiplications(model, measured)
+        variable = _variable(model)
+        self.work = {node: n for node, n in multiplications(model, measured).items() if node in variable}
         numbers = {node: number for number, node in enumerate(self.blocks)}
         working = {self.blocks[node]: numbers[node] for node in reversed(self.work)}
         self.order = {block: numbers[node] for node, block in reversed(self.blocks.items())} | working
@@ -40,6 +41,16 @@ class Places:
     def in_order(self, blocks: Iterable[str]) -> list[str]:
         """``blocks``, each once, as the graph runs them."""
         return sorted(set(blocks) - {""}, key=self.order.__getitem__)
+
+
+def _variable(model: ModelProto) -> set[str]:
+    """Nodes that depend on an input of the graph."""
+    tensors, nodes = {value.name for value in model.graph.input}, set()
+    for node in model.graph.node:
+        if tensors & set(node.input):
+            nodes.add(node.name)
+            tensors.update(node.output)
+    return nodes
 
 
 def spread(nodes: Sequence[NodeProto], known: Mapping[str, str]) -> dict[str, str]:
