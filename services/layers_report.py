@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ENGINES = Path("/var/cache/jetvla/engines")
 _TITLES = {"step": "the step, for every frame", "language": "language, when the instruction changes"}
 _KERNELS_SHOWN = 8
+# When other programs have more than this part of the cores, times are too long to go by.
+_DISTURBED = 0.05
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +74,8 @@ def show(profile: PolicyProfile, console: Console) -> None:
             f"roof: {profile.roof.floats:.0f} GFLOP/s in FP32, {profile.roof.integers:.0f} GOP/s in INT8 (fastest "
             "of some products of 1024 x 1024 matrices, just now, in the same library, on as many threads)"
         )
+    if profile.others > _DISTURBED:
+        console.print(f"other programs used {profile.others:.0%} of the cores meanwhile: times are too long")
     for name, table in _graphs(profile):
         console.print(_blocks(table, _TITLES[name], profile.roof))
         if not table.rows:
@@ -92,7 +96,7 @@ def _blocks(table: LayerTable, title: str, roof: Roof | None) -> Table:
 
     total = table.all_blocks()
     unit = "GOP" if total.integer_gop else "GFLOP"
-    shown = Table(title=f"{title}: {table.total_ms:.3f} ms, mean of {table.runs} runs")
+    shown = Table(title=f"{title}: {table.total_ms:.3f} ms, mean of the fastest half, {table.runs} runs")
     for column in ("block", "ms", "share", unit, f"{unit}/s", "in INT8", "of roof"):
         shown.add_column(column, justify="left" if column == "block" else "right")
     for row in table.rows:
@@ -142,6 +146,7 @@ def as_json(profile: PolicyProfile, bundle: Bundle) -> dict[str, Any]:
         "backend": profile.backend,
         "variant": profile.variant,
         "threads": profile.threads,
+        "others": profile.others,
         "roof": None if roof is None else {"fp32": roof.floats, "int8": roof.integers},
         **{name: _figures(table, roof) for name, table in _graphs(profile)},
     }

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.engines.bench.turns import Others
 from jetvla.engines.layers.kernels import measured_shapes, place_kernels
 from jetvla.engines.layers.places import Places
 from jetvla.engines.layers.plans import place_layers, read_metadata
@@ -41,6 +42,7 @@ class PolicyProfile:
         step: runs for every frame.
         language: runs when the instruction changes; None for a policy without.
         roof: None where it is not measured, on a GPU.
+        others: share of the machine's cores that other programs used meanwhile.
     """
 
     backend: str
@@ -49,6 +51,7 @@ class PolicyProfile:
     step: LayerTable
     language: LayerTable | None
     roof: Roof | None
+    others: float
 
 
 def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], None]) -> PolicyProfile:
@@ -66,7 +69,9 @@ def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], No
     threads = None if config.threads == "auto" else config.threads
     with temporary_folder() as folder:
         say(f"profiling {WARM_UP} + {STEPS} steps of {variant.name}, {variant.precision}")
+        others = Others()
         step, language = _profiles(bundle, backend, variant, EngineOptions(threads=threads, profile=folder))
+        others_share = others.share()
         table = _table(bundle, variant.step, f"step.{variant.precision}", step)
         spoken = None
         if variant.language is not None and language is not None:
@@ -82,6 +87,7 @@ def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], No
         step=table,
         language=spoken,
         roof=roof,
+        others=others_share,
     )
 
 

@@ -76,10 +76,10 @@ class LayerTable:
 
 
 def make_table(placed: Placed, runs_ms: Sequence[float], warm_up: int) -> LayerTable:
-    """The table of the runs after ``warm_up``: means over the half of them whose totals lie in the middle, so that rows
-    add up and what another program took from some runs does not count."""
+    """The table of the runs after ``warm_up``: means over the half of them that took least as a whole, so that rows add
+    up, and what other programs took from the others does not count."""
     order = warm_up + np.argsort(runs_ms[warm_up:], kind="stable")
-    chosen = order[len(order) // 4 : len(order) - len(order) // 4]
+    chosen = order[: -(-len(order) // 2)]
     total = _mean(runs_ms, chosen)
     by_row: dict[str, float] = defaultdict(float)
     by_kind: dict[str, float] = defaultdict(float)

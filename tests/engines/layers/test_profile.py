@@ -73,7 +73,7 @@ def test_a_portable_policy_s_time_goes_to_its_blocks(profiled: Callable[..., Pol
     folded = {f"text layer {layer} attention/MatMul_{n}" for layer, n in ((1, 11), (1, 12), (2, 13), (2, 14))}
     assert folded < multiplications(graphs["language"]).keys()
     for table, graph in ((step, "step"), (language, "language")):
-        assert table.runs == 16
+        assert table.runs == 15
         assert whole(table) == pytest.approx(table.total_ms)
         # The library's own clock counts all that its kernels do, and more.
         assert 0 < sum(ms for _, ms in table.kernels) < table.total_ms
