@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ENGINES = Path("/var/cache/jetvla/engines")
 _TITLES = {"step": "the step, for every frame", "language": "language, when the instruction changes"}
 _KERNELS_SHOWN = 8
-# When other programs have more than this part of the cores, times are too long to go by.
+# When other programs have more than this part of the cores, no figure is one to go by.
 _DISTURBED = 0.05
 
 
@@ -75,7 +75,9 @@ def show(profile: PolicyProfile, console: Console) -> None:
             "of some products of 1024 x 1024 matrices, just now, in the same library, on as many threads)"
         )
     if profile.others > _DISTURBED:
-        console.print(f"other programs used {profile.others:.0%} of the cores meanwhile: times are too long")
+        console.print(
+            f"other programs used {profile.others:.0%} of the cores meanwhile: times are too long, and the roof too low"
+        )
     for name, table in _graphs(profile):
         console.print(_blocks(table, _TITLES[name], profile.roof))
         if not table.rows:

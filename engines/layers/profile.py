@@ -71,7 +71,6 @@ def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], No
         say(f"profiling {WARM_UP} + {STEPS} steps of {variant.name}, {variant.precision}")
         others = Others()
         step, language = _profiles(bundle, backend, variant, EngineOptions(threads=threads, profile=folder))
-        others_share = others.share()
         table = _table(bundle, variant.step, f"step.{variant.precision}", step)
         spoken = None
         if variant.language is not None and language is not None:
@@ -80,6 +79,7 @@ def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], No
         if backend.runs_onnx:
             say("measuring the roof")
             roof = measure_roof(backend, threads, folder)
+        used_by_others = others.share()
     return PolicyProfile(
         backend=f"{backend.name} {backend.version()}",
         variant=f"{variant.name}, {variant.precision}",
@@ -87,7 +87,7 @@ def profile_layers(bundle: Bundle, config: PolicyConfig, say: Callable[[str], No
         step=table,
         language=spoken,
         roof=roof,
-        others=others_share,
+        others=used_by_others,
     )
 
 
