@@ -89,12 +89,16 @@ def test_the_work_is_that_of_the_portable_float_graph(graph: Profiled) -> None:
 
 
 def test_fused_kernels_belong_to_the_block_of_their_parts(profiled: Profile) -> None:
-    blocks = profiled(portable(STEP)).blocks
+    graph = profiled(portable(STEP))
+    blocks = graph.blocks
     assert blocks["ViT block 1 attention/MatMul_27/MatMulScaleFusion/"] == "ViT block 1 attention"
     assert blocks["fused action head/Gemm_172"] == "action head"
     # Names of the library's own; what they read and write was made by nodes 33, 37 and 78.
     assert blocks["gemm_input_reshape"] == blocks["gemm_output_reshape"] == "ViT block 1 attention"
     assert blocks["gemm_input_reshape_token_2"] == "ViT block 1 MLP"
+    # Read by the fusion alone, but the vision projection's own result.
+    (result,) = (node.name for node in graph.rewritten.graph.node if "linear_12" in node.output)
+    assert blocks[result] == "vision projection"
     # The image is normalised for the patches, and a sum of residuals ends the block that it adds.
     assert blocks["/Div_8"] == "patch embedding"
     assert blocks["/Add_35"] == "ViT block 1 attention"
