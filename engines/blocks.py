@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
 from jetvla.engines.graph import tensor_types
 from jetvla.engines.quantize import Site, find_sites
+from jetvla.runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-_PRODUCTS = ("MatMul", "Gemm", "Conv")
+# The last two are in graphs that were rewritten for a CPU.
+_PRODUCTS = ("MatMul", "Gemm", "Conv", "Attention", "MatMulIntegerToFloat")
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,31 @@ def find_blocks(model: ModelProto) -> list[Block]:
     return [Block(name, tuple(sites), own[name], own[name] / total) for name, sites in by_name.items()]
 
 
-def multiplications(model: ModelProto) -> dict[str, int]:
-    """Multiplications of every MatMul, Gemm and Conv of a graph with static shapes, by node."""
-    shapes = {name: shape for name, (_, shape) in tensor_types(model).items()}
+def multiplications(model: ModelProto, measured: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, int]:
+    """Multiplications of every product of matrices of a graph, by node; attention's two products count as one.
+
+    Args:
+        model: with static shapes,
+        measured: or with these by tensor, where they are known of a run.
+
+    Raises:
+        EngineError: if a shape is not known.
+    """
+    shapes = {name: shape for name, (_, shape) in tensor_types(model).items()} | dict(measured or {})
     return {node.name: _count(node, shapes) for node in model.graph.node if node.op_type in _PRODUCTS}
 
 
-def _count(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    result, left, right = (shapes[name] for name in (node.output[0], node.input[0], node.input[1]))
+def _count(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    attends = node.op_type == "Attention"
+    names = node.input[:3] if attends else (node.output[0], node.input[1])
+    if unknown := [name for name in names if 0 in shapes.get(name, (0,))]:
+        raise EngineError(f"the shape of {', '.join(unknown)}, which {node.name!r} needs, is not known")
+    if attends:
+        query, key, value = (shapes[name] for name in names)
+        # Every query's width with every key, and every key's weight with every value's width.
+        return prod(query) * key[-2] + query[-2] * prod(value)
+    result, right = (shapes[name] for name in names)
     if node.op_type == "Conv":
         return prod(result) * prod(right[1:])
-    transposed = any(a.name == "transA" and a.i == 1 for a in node.attribute)
-    return prod(result) * (left[0] if transposed else left[-1])
+    transposed = any(a.name == "transB" and a.i == 1 for a in node.attribute)
+    return prod(result) * right[-1 if transposed else -2]

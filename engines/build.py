@@ -198,7 +198,7 @@ class _Builder:
         text, settings = self._policy.text, self._policy.settings.text
         if text is None or settings is None:
             return None, None
-        graph, path = export_graph(plan.graphs[0]), self._folder / f"{LANGUAGE}.onnx"
+        graph, path = export_graph(plan.graphs[0], self._policy.family.block), self._folder / f"{LANGUAGE}.onnx"
         self._graphs[LANGUAGE] = write_graph(graph, path)
         (self._folder / TOKENIZER).write_text(text.json, encoding="utf-8")
         embedding = None if plan.embedding is None else plan.embedding.numpy()

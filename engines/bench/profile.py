@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+from jetvla.runtime.backends.base import LayerTimes
+from jetvla.runtime.backends.onnxruntime_profile import layer_times
 
 _STEPS = 20
 # Kernels that multiply matrices; attention's also hold its softmax.
@@ -52,19 +55,16 @@ def time_share(step: Path, feed: Mapping[str, NDArray[Any]], threads: int) -> Ti
         inputs = {value.name: feed[value.name] for value in session.get_inputs()}
         for _ in range(_STEPS + 1):
             session.run(None, inputs)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return _summed(events)
+        layers, _ = layer_times(Path(session.end_profiling()))
+    return _summed(layers)
 
 
-def _summed(events: list[dict[str, Any]]) -> TimeShare:
-    runs = [e for e in events if e.get("name") == "model_run"]
-    # The first run allocates.
-    start = runs[0]["ts"] + runs[0]["dur"]
-    times: Counter[str] = Counter()
-    for event in events:
-        if event.get("cat") == "Node" and event["ts"] > start and event["name"].endswith("kernel_time"):
-            times[event["args"]["op_name"]] += event["dur"]
-    kernels = tuple((name, us / 1e3 / (len(runs) - 1)) for name, us in times.most_common())
+def _summed(layers: tuple[LayerTimes, ...]) -> TimeShare:
+    times: dict[str, float] = defaultdict(float)
+    for layer in layers:
+        # The first run allocates.
+        times[layer.kind] += float(np.mean(layer.ms[1:]))
+    kernels = tuple(sorted(times.items(), key=lambda item: -item[1]))
     return TimeShare(kernels, sum(ms for name, ms in kernels if _multiplies(name)))
 
 

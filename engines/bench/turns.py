@@ -71,6 +71,18 @@ def _busy_s() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
+class Others:
+    """Other processes, from here on."""
+
+    def __init__(self) -> None:
+        self._busy, self._own, self._began = _busy_s(), time.process_time(), time.perf_counter()
+
+    def share(self) -> float:
+        """Of the machine's cores, what they have used."""
+        used = (_busy_s() - self._busy) - (time.process_time() - self._own)
+        return max(0.0, used / (time.perf_counter() - self._began) / (os.cpu_count() or 1))
+
+
 def error(ways: Sequence[Way]) -> list[float]:
     """Largest |difference| from the first way's actions on one image, relative to their norm."""
     image = np.random.default_rng(1).integers(0, 256, CAMERA_SIZE, np.uint8)

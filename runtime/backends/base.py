@@ -32,11 +32,46 @@ class EngineOptions:
         threads: None leaves one core free.
         spinning: let idle threads burn their core between steps, for a slightly faster step.
         memory: name of the device memory, for an engine on a GPU; ``auto`` takes the best that is installed.
+        profile: a folder for what the library writes about the time of each layer, for
+            :meth:`Engine.layer_profile`; None keeps no times. Steps take longer with it.
     """
 
     threads: int | None = None
     spinning: bool = False
     memory: str = "auto"
+    profile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTimes:
+    """What one layer took.
+
+    Attributes:
+        name: as the library calls it.
+        kind: of kernel; empty where the library does not say.
+        shapes: of its outputs; empty where the library does not say.
+        ms: of each run.
+    """
+
+    name: str
+    kind: str
+    shapes: tuple[tuple[int, ...], ...]
+    ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerProfile:
+    """Where the time of an engine's runs went.
+
+    Attributes:
+        layers: in the order in which they first ran.
+        runs_ms: of each run as a whole, by the library's own clock.
+        graph: the graph as the library rewrote it, whose nodes are the layers; None where it does not show it.
+    """
+
+    layers: tuple[LayerTimes, ...]
+    runs_ms: tuple[float, ...]
+    graph: Path | None
 
 
 class Engine(ABC):
@@ -71,6 +106,15 @@ class Engine(ABC):
 
     def gpu_ms(self) -> float | None:
         """What the last step took on the GPU alone, its copies in and out included; None on a CPU."""
+        return None
+
+    def layer_profile(self) -> LayerProfile | None:
+        """Times of every layer since the engine was opened with ``EngineOptions.profile``, which it ends; None where it
+        was opened without, or the backend cannot tell.
+
+        Raises:
+            EngineError: if the library's report is not whole.
+        """
         return None
 
     @abstractmethod

@@ -72,6 +72,11 @@ class IProgressMonitor:
     pass
 
 
+class IProfiler:
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
+
+
 _KINDS = (
     DataType,
     TensorIOMode,
@@ -82,6 +87,7 @@ _KINDS = (
     LayerInformationFormat,
     ILogger,
     IProgressMonitor,
+    IProfiler,
 )
 
 
@@ -97,6 +103,7 @@ class FakeTensorRt(ModuleType):
         calls: what was asked, in order.
         refuse: names of calls that answer False or None, as TensorRT does when it fails.
         interrupt: whether Ctrl-C comes in the middle of every build.
+        layers: names and milliseconds that every step reports to a profiler.
     """
 
     def __init__(
@@ -113,6 +120,7 @@ class FakeTensorRt(ModuleType):
         self.calls: list[str] = []
         self.refuse: set[str] = set()
         self.interrupt = False
+        self.layers: tuple[tuple[str, float], ...] = ()
         self.loggers: list[ILogger] = []
 
     def Builder(self, logger: ILogger) -> Builder:  # noqa: N802
@@ -182,6 +190,8 @@ class IExecutionContext:
     def __init__(self, trt: FakeTensorRt, source: Path) -> None:
         self._trt, self._source, self._graph = trt, source, trt.graphs[source.name]
         self._addresses: dict[str, int] = {}
+        self.profiler: IProfiler | None = None
+        self.enqueue_emits_profile = True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         return self._trt.answers("set_input_shape")
@@ -198,6 +208,13 @@ class IExecutionContext:
         if not self._trt.answers("execute_async_v3"):
             return False
         self._trt.memory.queue("execute", self._execute)
+        return True
+
+    def report_to_profiler(self) -> bool:
+        if self.profiler is None or self.enqueue_emits_profile or not self._trt.answers("report_to_profiler"):
+            return False
+        for name, ms in self._trt.layers:
+            self.profiler.report_layer_time(name, ms)
         return True
 
     def _execute(self) -> None:

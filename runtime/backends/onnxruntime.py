@@ -11,9 +11,11 @@ from jetvla.runtime.backends.base import (
     Backend,
     Engine,
     EngineOptions,
+    LayerProfile,
     check_interface,
     spare_one_core,
 )
+from jetvla.runtime.backends.onnxruntime_profile import layer_times
 from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError, MissingDependency
 from jetvla.runtime.manifest import Dtype, GraphSpec, TensorSpec
@@ -47,7 +49,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return (RuntimeError, *own)
 
 
-def _session_options(options: EngineOptions) -> onnxruntime.SessionOptions:
+def _session_options(options: EngineOptions, graph: GraphSpec) -> onnxruntime.SessionOptions:
     session = _library().SessionOptions()
     session.intra_op_num_threads = options.threads or spare_one_core()
     session.inter_op_num_threads = 1
@@ -56,7 +58,21 @@ def _session_options(options: EngineOptions) -> onnxruntime.SessionOptions:
     session.add_session_config_entry("session.intra_op.allow_spinning", "1")
     session.add_session_config_entry("session.force_spinning_stop", "0" if options.spinning else "1")
     session.log_severity_level = 3
+    if options.profile is not None:
+        session.enable_profiling = True
+        session.profile_file_prefix = str(options.profile / graph.file)
+        session.optimized_model_filepath = str(_rewritten(options.profile, graph))
+        # Beside the graph, since a file of its kind holds no more than 2 GB.
+        session.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{graph.file}.weights"
+        )
+        session.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
     return session
+
+
+def _rewritten(folder: Path, graph: GraphSpec) -> Path:
+    """Where a profiled session leaves the graph that it really runs."""
+    return folder / f"{graph.file}.rewritten.onnx"
 
 
 def _described(path: Path, arguments: list[onnxruntime.NodeArg]) -> dict[str, TensorSpec]:
@@ -72,9 +88,9 @@ def _described(path: Path, arguments: list[onnxruntime.NodeArg]) -> dict[str, Te
 
 
 class _OnnxRuntimeEngine(Engine):
-    def __init__(self, session: onnxruntime.InferenceSession, graph: GraphSpec) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, graph: GraphSpec, profile: Path | None) -> None:
         super().__init__(graph)
-        self._session = session
+        self._session, self._profile = session, profile
         self._outputs = list(graph.outputs)
         self._failures = _failures()
 
@@ -84,6 +100,12 @@ class _OnnxRuntimeEngine(Engine):
         except self._failures as error:
             raise EngineError(f"a step of {self.graph.file} failed: {error}") from error
         return dict(zip(self._outputs, arrays, strict=True))
+
+    def layer_profile(self) -> LayerProfile | None:
+        if self._profile is None:
+            return None
+        layers, runs_ms = layer_times(Path(self._session.end_profiling()))
+        return LayerProfile(layers, runs_ms, _rewritten(self._profile, self.graph))
 
 
 class _OnnxRuntimeBackend:
@@ -99,7 +121,7 @@ class _OnnxRuntimeBackend:
     def open(self, path: Path, graph: GraphSpec, options: EngineOptions) -> Engine:
         library = _library()
         try:
-            session = library.InferenceSession(str(path), _session_options(options), providers=PROVIDERS)
+            session = library.InferenceSession(str(path), _session_options(options, graph), providers=PROVIDERS)
         except _failures() as error:
             raise EngineError(f"ONNX Runtime cannot load {path}: {error}") from error
         # The library moves to another provider without a word.
@@ -107,7 +129,7 @@ class _OnnxRuntimeBackend:
             raise EngineError(f"ONNX Runtime runs {path} on {session.get_providers()}, not on {PROVIDERS}")
         check_interface(path, "input", graph.inputs, _described(path, session.get_inputs()))
         check_interface(path, "output", graph.outputs, _described(path, session.get_outputs()))
-        return _OnnxRuntimeEngine(session, graph)
+        return _OnnxRuntimeEngine(session, graph, options.profile)
 
 
 BACKEND: Backend = _OnnxRuntimeBackend()

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jetvla.runtime.backends.base import Array, Backend, Engine, EngineOptions, check_interface
+from jetvla.runtime.backends.base import Array, Backend, Engine, EngineOptions, LayerProfile, check_interface
+from jetvla.runtime.backends.tensorrt_layers import LayerClock
 from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError, MissingDependency
 from jetvla.runtime.manifest import GraphSpec, TensorSpec
@@ -97,11 +98,15 @@ def complaint() -> str:
 
 
 class _TensorRtEngine(Engine):
-    """One execution context with buffers of its own, allocated here and never again."""
+    """One execution context with buffers of its own, allocated here and never again.
 
-    def __init__(self, engine: trt.ICudaEngine, graph: GraphSpec, memory: DeviceMemory) -> None:
+    With ``profile`` steps are queued piece by piece, and each layer's time is asked for after each.
+    """
+
+    def __init__(self, engine: trt.ICudaEngine, graph: GraphSpec, memory: DeviceMemory, profile: bool = False) -> None:
         super().__init__(graph)
         self._memory = memory
+        self._clock: LayerClock | None = None
         self._context: trt.IExecutionContext = engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"{graph.file}: no execution context can be made: {complaint()}")
@@ -115,6 +120,8 @@ class _TensorRtEngine(Engine):
         self._queue = Replay(memory, self._enqueue)
         # The first run allocates, and the graph is captured: not in the robot's first step.
         self._run({name: np.zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()})
+        if profile:
+            self._clock = LayerClock(self._context)
 
     @property
     def is_graph(self) -> bool:
@@ -123,6 +130,9 @@ class _TensorRtEngine(Engine):
 
     def gpu_ms(self) -> float:
         return self._ended.ms_since(self._began)
+
+    def layer_profile(self) -> LayerProfile | None:
+        return None if self._clock is None else self._clock.profile()
 
     def _tensors(self) -> list[tuple[str, TensorSpec, Buffer]]:
         specs = {**self.graph.inputs, **self.graph.outputs}
@@ -146,12 +156,20 @@ class _TensorRtEngine(Engine):
             buffer.host.fill(_UNWRITTEN)
         try:
             self._began.record()
-            self._queue(tuple((buffer.address, spec.shape) for _, spec, buffer in self._tensors()))
+            self._submit()
             self._ended.record()
             self._memory.synchronize()
+            if self._clock is not None and not self._clock.read(self.gpu_ms()):
+                raise EngineError(f"TensorRT does not tell the times of its layers: {complaint()}")
         except EngineError as error:
             raise EngineError(f"a step of {self.graph.file} failed: {error}") from error
         return {name: self._written(name) for name in self._outputs}
+
+    def _submit(self) -> None:
+        if self._clock is None:
+            self._queue(tuple((buffer.address, spec.shape) for _, spec, buffer in self._tensors()))
+        else:
+            self._enqueue()
 
     def _enqueue(self) -> None:
         # Outputs too: what a step does not write is then no output of the step before, on the device either.
@@ -234,7 +252,7 @@ class _TensorRtBackend:
         inputs, outputs = _described(path, engine)
         check_interface(path, "input", graph.inputs, inputs)
         check_interface(path, "output", graph.outputs, outputs)
-        return _TensorRtEngine(engine, graph, memory)
+        return _TensorRtEngine(engine, graph, memory, options.profile is not None)
 
 
 BACKEND: Backend = _TensorRtBackend()

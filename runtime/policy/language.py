@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jetvla.runtime.backends import Engine
-from jetvla.runtime.backends.base import Array
+from jetvla.runtime.backends.base import Array, LayerProfile
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.errors import BundleError
@@ -47,6 +47,10 @@ class Language:
     def forget(self) -> None:
         """Read the next sentence anew, whichever it is."""
         self._sentence = None
+
+    def layer_profile(self) -> LayerProfile | None:
+        """Of the language graph, as :meth:`Engine.layer_profile`."""
+        return self._engine.layer_profile()
 
     def understand(self, sentence: str) -> Understood:
         """Run the language graph, unless ``sentence`` is the one of before.

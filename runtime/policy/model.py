@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetvla.runtime.backends import Backend, EngineOptions, load_backend
-from jetvla.runtime.backends.base import Array
+from jetvla.runtime.backends.base import Array, LayerProfile
 from jetvla.runtime.bundle import Bundle, digest_file
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.config import PolicyConfig
@@ -93,6 +93,11 @@ class Model:
         if self._language is not None:
             self._language.forget()
 
+    def layer_profiles(self) -> tuple[LayerProfile | None, LayerProfile | None]:
+        """Of step and language, as :meth:`Engine.layer_profile`; None for a policy without language."""
+        language = None if self._language is None else self._language.layer_profile()
+        return self._step.layer_profile(), language
+
     def infer(self, images: Mapping[str, Array], state: NDArray[np.float32] | None, sentence: str) -> Step:
         """Answer one observation: images uint8 [1, H, W, 3] of the policy's size, by ``image_<camera>``; the state
         float32 [S], or None if the policy takes none.
@@ -123,9 +128,14 @@ def open_model(bundle: Bundle, config: PolicyConfig, clock: Clock) -> Model:
     """
     backend = load_backend(config.backend)
     options = EngineOptions(threads=None if config.threads == "auto" else config.threads)
+    return Model(bundle, backend, choose_variant(bundle, backend, config), options, clock)
+
+
+def choose_variant(bundle: Bundle, backend: Backend, config: PolicyConfig) -> Variant:
+    """What :func:`open_model` opens; raises what it raises but for a graph that cannot be loaded."""
     compiled = EngineCache(config.engines).find(engine_key(bundle, backend))
     if compiled is not None and config.precision in ("auto", compiled.entry.precision):
-        return Model(bundle, backend, Variant.compiled(bundle, compiled), options, clock)
+        return Variant.compiled(bundle, compiled)
     if not backend.runs_onnx:
         there = "none is" if compiled is None else f"only one in {compiled.entry.precision} is"
         raise EngineError(
@@ -133,7 +143,7 @@ def open_model(bundle: Bundle, config: PolicyConfig, clock: Clock) -> Model:
             f"it with: jetvla compile {bundle.path} --engines {config.engines}"
         )
     precision = choose_precision(bundle.manifest, config.precision, backend.name)
-    return Model(bundle, backend, Variant.portable(bundle, precision), options, clock)
+    return Variant.portable(bundle, precision)
 
 
 def _key(step: Part, backend: Backend, options: EngineOptions) -> EngineKey:

@@ -6,6 +6,9 @@ starts), preprocess, tokenize and language (once an instruction), step, link (fr
 next tick), guard, publish (here: to the log file).
 
   --camera video:clip.mp4 | frames:FOLDER | v4l2:/dev/video0 | ros:/camera/image_raw
+
+With --layers, only the engines run, on the bundle's golden observations, and the time goes to the policy's blocks
+('ViT block 7 MLP'), beside what this machine can do at best.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from jetvla.services import layers_report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=Path("/etc/jetvla/trusted.d"),
         help="folder of trusted keys (default: %(default)s)",
     )
+    layers_report.configure(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.layers:
+        return layers_report.run(arguments)
     from rich.console import Console
 
     from jetvla.services.commands.status import stage_table

@@ -1,4 +1,4 @@
-"""Power, heat and clocks: an engine is compiled for one power mode, and clocks that go up and down cost milliseconds."""
+"""Power, heat and clocks: an engine is compiled for one power mode, and clocks that go up and down cost time."""
 
 from __future__ import annotations
 

@@ -36,6 +36,10 @@ MUST_BE_SEEN = {
     "IExecutionContext.set_tensor_address",
     "IExecutionContext.execute_async_v3(stream_handle=)",
     "EngineInspector.get_engine_information",
+    "IExecutionContext.profiler",
+    "IExecutionContext.enqueue_emits_profile",
+    "IExecutionContext.report_to_profiler",
+    "IProfiler.report_layer_time",
 }
 
 

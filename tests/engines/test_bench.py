@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from jetvla.engines.bench.turns import Way, error, measure
+from jetvla.engines.bench import turns
+from jetvla.engines.bench.turns import Others, Way, error, measure
 
 
 def test_the_ways_take_turns_until_each_has_enough_samples() -> None:
@@ -24,6 +26,20 @@ def test_the_ways_take_turns_until_each_has_enough_samples() -> None:
     assert turns[1::2] == ["b"] * (len(turns) // 2)
     for tally in tallies:
         assert len(tally.accepted) + tally.dropped == len(turns) // 2
+
+
+def test_what_other_programs_used_is_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"busy": 100.0, "own": 7.0, "now": 50.0}
+    monkeypatch.setattr(turns, "_busy_s", lambda: clock["busy"])
+    monkeypatch.setattr(turns.time, "process_time", lambda: clock["own"])
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: clock["now"])
+    monkeypatch.setattr(turns.os, "cpu_count", lambda: 4)
+    others = Others()
+    # 20 s on 4 cores: 30 of the 80 seconds were somebody's, and 10 of those our own.
+    clock.update(busy=130.0, own=17.0, now=70.0)
+    assert others.share() == 0.25
+    clock.update(own=40.0)
+    assert others.share() == 0
 
 
 def test_the_error_is_relative_to_the_first_way() -> None:

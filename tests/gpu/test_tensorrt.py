@@ -90,3 +90,18 @@ def test_a_plan_of_no_tensorrt_is_refused(place: Place, tmp_path: Path) -> None:
     (tmp_path / "bad.plan").write_bytes(part.path.read_bytes()[:1000])
     with pytest.raises(EngineError, match="compile the bundle on this machine"):
         load_backend("tensorrt").open(tmp_path / "bad.plan", part.graph, EngineOptions())
+
+
+def test_the_time_of_layers_goes_to_blocks(place: Place) -> None:
+    """Names of layers are TensorRT's own affair: this says whether those of this version are understood."""
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from jetvla.engines.layers.profile import profile_layers
+    from jetvla.runtime.config import PolicyConfig
+
+    bundle, cache, _ = place
+    config = PolicyConfig.model_validate({"backend": "tensorrt", "engines": cache.root})
+    table = profile_layers(bundle, config, print).step
+    print("\n".join(f"{row.ms:.4f} ms {row.name}" for row in table.rows), table)
+    assert sum(row.ms for row in table.rows) + table.other_ms + table.rest_ms == pytest.approx(table.total_ms)
+    assert sum(row.ms for row in table.rows) > 0
+    assert table.other_ms < 0.5 * table.total_ms

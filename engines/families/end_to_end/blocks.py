@@ -8,7 +8,17 @@ _FUSION = re.compile(
     r"fusion\.(first|last|middle\.(?P<middle>\d+)|layers\.(?P<lonely>\d+))(\.layer)?(\.(?P<part>\w+)|$)"
 )
 # Everything else directly in a fusion layer is its attention, whose projections are no modules of their own.
-_FEED_FORWARD = ("linear1", "linear2", "norm2")
+_FEED_FORWARD = ("linear1", "activation", "linear2", "norm2")
+_NAMES = {
+    "network.vision_encoder.layernorm": "vision norm",
+    "network.vision_projection": "vision projection",
+    "network.action_head": "action head",
+    # Of the language graph.
+    "encoder.embeddings": "text embedding",
+    "projection": "text projection",
+    "key": "text keys and values",
+    "value": "text keys and values",
+}
 
 
 def block(module: str) -> str:
@@ -19,10 +29,9 @@ def block(module: str) -> str:
         return f"ViT block {int(match[1]) + 1} {'MLP' if match[2] in ('mlp', 'layernorm_after') else 'attention'}"
     if match := _FUSION.match(module):
         return f"{_layer(match)} {'feed-forward' if match['part'] in _FEED_FORWARD else 'attention'}"
-    if match := re.match(r"encoder\.encoder\.layer\.(\d+)\.", module):
-        return f"text layer {int(match[1]) + 1}"
-    names = {"network.vision_projection": "vision projection", "network.action_head": "action head"}
-    return next((name for prefix, name in names.items() if module.startswith(prefix)), "")
+    if match := re.match(r"encoder\.encoder\.layer\.(\d+)\.(\w+)", module):
+        return f"text layer {int(match[1]) + 1} {'attention' if match[2] == 'attention' else 'feed-forward'}"
+    return next((name for prefix, name in _NAMES.items() if module.startswith(prefix)), "")
 
 
 def _layer(match: re.Match[str]) -> str:

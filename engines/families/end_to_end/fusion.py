@@ -70,6 +70,7 @@ class FusionLayer(nn.Module):
         super().__init__()
         self.self_attn = SelfAttention(width, sizes.heads, sizes.dropout)
         self.linear1 = nn.Linear(width, sizes.feed_forward)
+        self.activation = nn.ReLU()
         self.linear2 = nn.Linear(sizes.feed_forward, width)
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
@@ -82,7 +83,7 @@ class FusionLayer(nn.Module):
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """What follows attention: residuals, norms and feed-forward, row by row."""
         x = self.norm1(x + self.dropout(attended))
-        fed: Tensor = self.linear2(self.dropout(torch.relu(self.linear1(x))))
+        fed: Tensor = self.linear2(self.dropout(self.activation(self.linear1(x))))
         normed: Tensor = self.norm2(x + self.dropout(fed))
         return normed
 

@@ -125,6 +125,50 @@ def test_the_gpu_s_own_time_is_that_between_its_events(trt: FakeTensorRt, plan: 
     assert engine.gpu_ms() == 9
 
 
+def profiled(plan: Path, graph: GraphSpec, folder: Path) -> Engine:
+    return load_backend("tensorrt").open(plan, graph, EngineOptions(profile=folder))
+
+
+def test_layers_are_timed_in_every_step_but_the_first(
+    trt: FakeTensorRt, plan: Path, language: GraphSpec, tmp_path: Path
+) -> None:
+    trt.layers = (("embed", 0.25), ("reformat", 0.5), ("embed", 1.0))
+    engine = profiled(plan, language, tmp_path)
+    assert features(engine, FIRST) == [2, 3, 4, 0, 0, 0]
+    assert features(engine, SECOND) == [7, 8, 9, 0, 0, 0]
+    profile = engine.layer_profile()
+    assert profile is not None
+    assert [(layer.name, layer.ms) for layer in profile.layers] == [("embed", (1.25, 1.25)), ("reformat", (0.5, 0.5))]
+    # The fake's clock counts what the queue did between its events.
+    assert profile.runs_ms == (8.0, 8.0)
+
+
+def test_steps_whose_layers_are_timed_are_never_replayed(
+    trt: FakeTensorRt, plan: Path, language: GraphSpec, tmp_path: Path
+) -> None:
+    engine = profiled(plan, language, tmp_path)
+    trt.memory.calls.clear()
+    engine.infer(FIRST)
+    engine.infer(SECOND)
+    assert trt.memory.calls == ["event", *STEP, "event", "synchronize"] * 2
+
+
+def test_layers_that_tensorrt_does_not_tell_fail_the_step(
+    trt: FakeTensorRt, plan: Path, language: GraphSpec, tmp_path: Path
+) -> None:
+    engine = profiled(plan, language, tmp_path)
+    trt.refuse = {"report_to_profiler"}
+    with pytest.raises(EngineError, match=r"does not tell the times of its layers: report_to_profiler refused"):
+        engine.infer(FIRST)
+
+
+def test_an_engine_that_was_not_to_be_profiled_has_no_clock(trt: FakeTensorRt, plan: Path, language: GraphSpec) -> None:
+    engine = opened(plan, language)
+    engine.infer(FIRST)
+    assert engine.layer_profile() is None
+    assert "report_to_profiler" not in trt.calls
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
