@@ -11,6 +11,8 @@
     ├── EngineError      an engine cannot be loaded or a step failed
     ├── LinkError        a packet on the policy-guard socket breaks the protocol
     ├── ArmingError      arming was refused
+    ├── StoreError       the store of installed bundles refuses, or cannot be written
+    ├── FleetError       a fleet's repository is wrong, or what a server sends is not trusted
     └── MissingDependency  an optional library is not installed
 
 Every message says what was wrong, where, and what to do. Any other exception that escapes is a
@@ -54,6 +56,14 @@ class LinkError(JetvlaError):
 
 class ArmingError(JetvlaError):
     """Arming was refused; the message lists every reason."""
+
+
+class StoreError(JetvlaError):
+    """The store of installed bundles refuses what was asked for, or cannot be written."""
+
+
+class FleetError(JetvlaError):
+    """A fleet's repository is wrong, or a server sent what the device does not trust."""
 
 
 class MissingDependency(JetvlaError):

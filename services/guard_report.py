@@ -12,10 +12,10 @@ from typing import Any
 
 from jetvla.runtime.audit.log import AuditLog
 from jetvla.runtime.clock import Clock
-from jetvla.runtime.contracts import Instruction
+from jetvla.runtime.contracts import Instruction, Verdict
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import Event, TickResult
-from jetvla.runtime.link.protocol import ChunkMessage, Health
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello
 from jetvla.runtime.telemetry.stage_times import StageTimes
 from jetvla.runtime.telemetry.status import Status
 
@@ -41,7 +41,8 @@ class GuardReport:
         self.reason = "started"
         self.policy = "not connected"
         self.stages = StageTimes(clock)
-        self._ticks = self._chunks = 0
+        self._ticks = self._chunks = self._followed = self._clipped = self._connections = 0
+        self._golden: bool | None = None
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
@@ -76,6 +77,13 @@ class GuardReport:
         log.info(text)
         self._events.append(text)
 
+    def hello(self, hello: Hello) -> None:
+        """A policy has connected."""
+        self._connections += 1
+        self._golden, self.policy = hello.golden_passed, "connected"
+        verdict = "passed" if hello.golden_passed else "FAILED"
+        self.note(f"policy connected; golden self-test {verdict}, error {hello.golden_error:.2g}")
+
     def chunk(self, chunk: ChunkMessage) -> None:
         """A chunk has been taken in."""
         self._chunks += 1
@@ -94,9 +102,12 @@ class GuardReport:
                 self.stages.record(name, duration_ns)
         self.stages.record("link", max(self._taken_ns - health.sent_ns, 0))
 
-    def decided(self, began_ns: int) -> None:
+    def decided(self, verdict: Verdict, began_ns: int) -> None:
         """A tick has decided."""
         self._ticks += 1
+        if verdict.reason == "policy":
+            self._followed += 1
+            self._clipped += bool(verdict.clipped)
         self.stages.record("guard", self._clock.now_ns() - began_ns)
 
     def published(self, result: TickResult, began_ns: int) -> None:
@@ -150,5 +161,9 @@ class GuardReport:
             stages=self.stages.summary(),
             counts=dict(self._counts),
             events=list(self._events),
+            followed=self._followed,
+            clipped=self._clipped,
+            connections=self._connections,
+            golden=self._golden,
             audit=audit,
         )
