@@ -8,13 +8,14 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from jetvla.services.store.disk import sync
 
 log = logging.getLogger("jetvla.store")
 
 What = Literal["installed", "activated", "committed", "failed", "rolled back", "removed"]
+Verdict = Literal["committed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,13 @@ class History:
         """The highest version that was ever committed; 0 if none was."""
         return max((entry.version for entry in self.entries() if entry.what == "committed"), default=0)
 
-    def verdict(self, digest: str) -> Literal["committed", "failed"] | None:
-        """How the last trial of a bundle ended; None if none has."""
+    def verdict(self, digest: str) -> Verdict | None:
+        """How a bundle's last trial ended; None if it has had none, or one has begun since."""
         for entry in reversed(self.entries()):
+            if entry.digest == digest and entry.what == "activated":
+                return None
             if entry.digest == digest and entry.what in ("committed", "failed"):
-                return "committed" if entry.what == "committed" else "failed"
+                return cast(Verdict, entry.what)
         return None
 
 
