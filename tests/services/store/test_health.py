@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetvla.runtime.config import TrialConfig
@@ -94,6 +94,11 @@ def test_at_the_limit_it_is_kept(change: dict[str, object]) -> None:
     assert gate().look(status, 0) is Decision.COMMIT
 
 
+def test_more_ticks_than_were_needed_may_be_clipped_in_the_same_share() -> None:
+    assert gate().look(replace(GOOD, followed=2 * NEEDED, clipped=200), 0) is Decision.COMMIT
+    assert gate().look(replace(GOOD, followed=2 * NEEDED, clipped=201), 0) is Decision.ROLL_BACK
+
+
 def test_a_crash_loop_rolls_back_even_if_no_guard_reports() -> None:
     judge = gate()
     assert [judge.look(None, restarts) for restarts in (40, 41)] == [Decision.WAIT] * 2
@@ -123,6 +128,7 @@ def test_other_faults_condemn_no_bundle(fault: str) -> None:
     assert gate().look(replace(GOOD, counts={fault: 1000}), 0) is Decision.WAIT
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
