@@ -50,10 +50,9 @@ class FleetRepository(Repository):
     # What tuf's Repository asks for
 
     def open(self, role: str) -> Metadata:  # type: ignore[type-arg]  # as declared there
-        newest = max(self._versions(role), default=None)
-        if newest is None:
+        path = self._newest(role)
+        if path is None:
             return Metadata(Root(consistent_snapshot=True) if role == Root.type else _KINDS[role]())
-        path = self._file(role, newest)
         try:
             return Metadata.from_file(str(path))
         except (OSError, DeserializationError) as error:
@@ -61,8 +60,7 @@ class FleetRepository(Repository):
 
     def close(self, role: str, md: Metadata) -> None:  # type: ignore[type-arg]  # as declared there
         root = md.signed if isinstance(md.signed, Root) else self.root()
-        versions = self._versions(role)
-        md.signed.version = max(versions) + 1 if versions else 1
+        md.signed.version += self._newest(role) is not None
         md.signed.expires = _now() + timedelta(days=self._days[role])
         md.signatures.clear()
         signing = [*root.roles[role].keyids, *(self._old_root_signers if role == Root.type else [])]
@@ -176,11 +174,10 @@ class FleetRepository(Repository):
             if file.name.partition(".")[2] not in paths:
                 file.unlink()
 
-    def _versions(self, role: str) -> list[int]:
-        if role == Timestamp.type:
-            path = self._metadata / "timestamp.json"
-            return [Metadata[Timestamp].from_file(str(path)).signed.version] if path.exists() else []
-        return [int(path.name.partition(".")[0]) for path in self._metadata.glob(f"[0-9]*.{role}.json")]
+    def _newest(self, role: str) -> Path | None:
+        """The file of the highest version, which is the one in force; None before the first."""
+        pattern = f"{role}.json" if role == Timestamp.type else f"[0-9]*.{role}.json"
+        return max(self._metadata.glob(pattern), key=lambda path: path.name.partition(".")[0].zfill(20), default=None)
 
     def _file(self, role: str, version: int) -> Path:
         return self._metadata / (f"{role}.json" if role == Timestamp.type else f"{version}.{role}.json")

@@ -100,7 +100,10 @@ def _root(fleet: Fleet, brought: Path | None) -> bytes:
         return pinned
     try:
         content = brought.read_bytes()
-        Metadata[Root].from_bytes(content).verify_delegate(Root.type, Metadata[Root].from_bytes(content))
+        root = Metadata[Root].from_bytes(content)
+        if not isinstance(root.signed, Root):
+            raise ValueError(f"it is a {root.signed.type}")
+        root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
     except (OSError, DeserializationError, tuf.RepositoryError, ValueError) as error:
         raise FleetError(f"{brought} is no root that 'jetvla fleet init' made ({error}); bring it again") from error
     if pinned is None:

@@ -48,7 +48,9 @@ def test_the_clock_stands_still_while_nothing_follows() -> None:
 
 def test_what_another_bundle_does_does_not_count() -> None:
     judge = gate()
-    bad = replace(GOOD, bundle=OLD, followed=10**6, clipped=10**6, golden=False, counts={"excess": 9, "stale_chunk": 99})
+    bad = replace(
+        GOOD, bundle=OLD, followed=10**6, clipped=10**6, golden=False, counts={"excess": 9, "stale_chunk": 99}
+    )
     assert judge.look(bad, 0) is Decision.WAIT
     assert (judge.seconds, judge.failure) == (0, "")
 

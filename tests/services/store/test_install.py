@@ -91,7 +91,10 @@ def test_a_downgrade_is_refused_unless_allowed_which_is_logged(
     digest = install(store, other, Terms(terms.trusted, terms.self_test, allow_downgrade=True), quiet)
     assert store.current == digest
     activated = store.history.entries()[-1]
-    assert (activated.what, activated.detail) == ("activated", f"downgrade allowed: version {version}, and 2 was committed")
+    assert (activated.what, activated.detail) == (
+        "activated",
+        f"downgrade allowed: version {version}, and 2 was committed",
+    )
     assert "downgrade allowed" in caplog.text
 
 
