@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import logging
 import logging.handlers
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,20 +83,25 @@ def run(arguments: argparse.Namespace) -> int:
         "rollback": _roll_back,
         "remove": _remove,
     }
-    with_journal()
-    actions[arguments.action](arguments)
+    with _journal():
+        actions[arguments.action](arguments)
     return 0
 
 
-def with_journal() -> None:
-    """What the store logs is also in the system's journal, whoever started this."""
-    store = logging.getLogger("jetvla.store")
-    store.setLevel(logging.INFO)
-    store.propagate = False
-    if _JOURNAL.exists() and not store.handlers:
-        handler = logging.handlers.SysLogHandler(str(_JOURNAL))
-        handler.setFormatter(logging.Formatter("jetvla: %(message)s"))
-        store.addHandler(handler)
+@contextmanager
+def _journal() -> Iterator[None]:
+    """What the store logs is in the system's journal too, whoever started this."""
+    if not _JOURNAL.exists():
+        yield
+        return
+    store, handler = logging.getLogger("jetvla.store"), logging.handlers.SysLogHandler(str(_JOURNAL))
+    handler.setFormatter(logging.Formatter("jetvla: %(message)s"))
+    store.addHandler(handler)
+    try:
+        yield
+    finally:
+        store.removeHandler(handler)
+        handler.close()
 
 
 def _pack(arguments: argparse.Namespace) -> None:

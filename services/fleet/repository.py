@@ -152,6 +152,20 @@ class FleetRepository(Repository):
         found = (Release.of(target) for target in self.targets().targets.values())
         return tuple(sorted(found, key=lambda release: release.version))
 
+    def _drop_unfinished(self) -> None:
+        """What an interrupted change left, no device can have followed, for the timestamp is written last."""
+        if self._newest(Timestamp.type) is None:
+            return
+        snapshot = self.timestamp().snapshot_meta.version
+        for path in self._above(Snapshot.type, snapshot):
+            path.unlink()
+        for path in self._above(Targets.type, self.snapshot().meta[f"{Targets.type}.json"].version):
+            path.unlink()
+
+    def _above(self, role: str, version: int) -> list[Path]:
+        found = self._metadata.glob(f"[0-9]*.{role}.json")
+        return [path for path in found if int(path.name.partition(".")[0]) > version]
+
     def _conclude(self) -> None:
         self.do_snapshot(force=True)
         self.do_timestamp(force=True)
@@ -188,12 +202,14 @@ class FleetRepository(Repository):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._check_begun()
+        if not self._metadata.is_dir():
+            self._check_there()
         descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for folder in (self._metadata, self._targets):
                 remove_abandoned(folder)
+            self._drop_unfinished()
             yield
         except BlockingIOError as error:
             raise FleetError(f"another process is changing {self._path}; wait for it") from error
@@ -203,10 +219,6 @@ class FleetRepository(Repository):
             ) from error
         finally:
             os.close(descriptor)
-
-    def _check_begun(self) -> None:
-        if not self._metadata.is_dir():
-            self._check_there()
 
 
 def _now() -> datetime:

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from jetvla.services.store.disk import sync
 
@@ -36,6 +36,12 @@ class Entry:
     detail: str = ""
     time: str = ""
 
+    @property
+    def level(self) -> int:
+        """In the journal; what an operator set aside, and what failed, are warnings."""
+        set_aside = self.what in ("installed", "activated") and self.detail
+        return logging.WARNING if set_aside or self.what in ("failed", "rolled back") else logging.INFO
+
 
 class History:
     """The file; lines that a power cut tore are passed over."""
@@ -60,7 +66,7 @@ class History:
         if new:
             sync(self._path.parent)
         said = f"{entry.name} version {entry.version} ({entry.digest[:12]}) {entry.what}"
-        log.log(logging.WARNING if entry.detail else logging.INFO, "%s", f"{said}: {entry.detail}".rstrip(": "))
+        log.log(entry.level, "%s", f"{said}: {entry.detail}".rstrip(": "))
 
     def entries(self) -> tuple[Entry, ...]:
         """All of them, oldest first."""
@@ -78,8 +84,8 @@ class History:
         for entry in reversed(self.entries()):
             if entry.digest == digest and entry.what == "activated":
                 return None
-            if entry.digest == digest and entry.what in ("committed", "failed"):
-                return cast(Verdict, entry.what)
+            if entry.digest == digest and (entry.what == "committed" or entry.what == "failed"):
+                return entry.what
         return None
 
 

@@ -140,7 +140,7 @@ def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
     wait_for(lambda: store.history.verdict(bad) == "failed")
     wait_for(lambda: runs(good))
     assert (store.current, store.trial) == (good, None)
-    assert "the golden self-test failed" in [e.detail for e in store.history.entries() if e.what == "failed"][0]
+    assert "the golden self-test failed" in next(e.detail for e in store.history.entries() if e.what == "failed")
     assert store.history.highest() == 1
 
 

@@ -73,12 +73,14 @@ def test_a_publication_that_is_interrupted_is_not_seen(scene: Scene, monkeypatch
     def cut(self: FleetRepository, force: bool = False) -> None:
         raise KeyboardInterrupt
 
-    for step in ("do_timestamp", "do_snapshot"):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    for version, step in ((2, "do_timestamp"), (3, "do_snapshot")):
+        with monkeypatch.context() as patch:
             patch.setattr(FleetRepository, step, cut)
-            scene.publish(2 if step == "do_timestamp" else 3)
+            with pytest.raises(KeyboardInterrupt):
+                scene.publish(version)
     assert scene.update() == first.digest
-    assert scene.publish(4).version == 4
+    scene.publish(4, percent=50)
+    assert [release.version for release in scene.repository.releases()] == [1, 4]
 
 
 def test_a_repository_is_made_once_and_found_by_what_it_is(tmp_path: Path, scene: Scene) -> None:

@@ -337,7 +337,7 @@ def test_a_device_that_slept_through_rotations_follows_them(scene: Scene) -> Non
 def test_a_disk_that_is_full_is_named(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.publish(1)
     monkeypatch.setattr(update_module, "_MARGIN_BYTES", 1 << 60)
-    with pytest.raises(FleetError, match="do not fit into .*download; make room there"):
+    with pytest.raises(FleetError, match=r"do not fit into .*download; make room there"):
         scene.update()
     assert scene.left() == []
 

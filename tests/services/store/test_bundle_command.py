@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,16 @@ def test_other_commands_know_the_store_too(
     assert main(["verify", str(tmp_path / "store" / "current"), "--trusted", str(make.keys)]) == 0
     assert main(["compile", "--config", str(config), "--rounds", "1", "--backend", "onnxruntime"]) == 0
     assert "random-tiny 1 runs on onnxruntime" in capsys.readouterr().out
+
+
+def test_what_was_set_aside_is_in_the_journal(
+    make: Maker, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        # A path of a socket may have 107 bytes.
+        with tempfile.TemporaryDirectory() as short:
+            journal.bind(f"{short}/log")
+            monkeypatch.setattr(command, "_JOURNAL", Path(short) / "log")
+            assert run(config, "install", str(make(1)), "--skip-golden") == 0
+        assert b"jetvla: random-tiny version 1 (" in (line := journal.recv(4096))
+        assert b"installed: golden samples skipped" in line

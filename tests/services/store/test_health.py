@@ -38,7 +38,7 @@ def test_shadow_and_armed_ticks_count_alike(state: str) -> None:
 
 
 def test_the_clock_stands_still_while_nothing_follows() -> None:
-    """An engine is built, a camera is away, nobody says anything: neither commits nor condemns, however long it takes."""
+    """An engine is built, a camera is away, nobody says anything: neither commits nor condemns, however long."""
     judge = gate()
     for ticks in range(0, 10**8, 10**6):
         for status in (None, replace(GOOD, ticks=ticks, followed=3), replace(GOOD, golden=None, bundle=OLD)):

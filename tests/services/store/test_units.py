@@ -66,7 +66,7 @@ def test_without_systemctl_it_is_named() -> None:
     systemd = Systemd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", "/nonexistent")
-        with pytest.raises(JetvlaError, match="systemctl show .* failed: .*No such file"):
+        with pytest.raises(JetvlaError, match=r"systemctl show .* failed: .*No such file"):
             systemd.restarts()
 
 
