@@ -294,16 +294,22 @@ def test_what_failed_its_trial_here_is_not_tried_again(scene: Scene) -> None:
     assert scene.update() == third.digest
 
 
-def test_an_older_release_is_never_taken(scene: Scene) -> None:
+def test_a_withdrawn_release_brings_no_older_one_back(scene: Scene) -> None:
     scene.publish(1)
-    scene.publish(2, percent=0)
-    scene.update()
-    assert scene.store.manifest(str(scene.store.current)).version == 1
-    commit(scene, scene.store.current)
-    third = scene.publish(3, percent=100)
     commit(scene, scene.update())
-    scene.repository.publish(replace(third, percent=0), scene.place / "made-3.jetvla")
-    scene.publish(4, percent=0)
+    second = scene.publish(2, percent=99.9)
+    assert scene.update() == second.digest
+    scene.repository.publish(replace(second, percent=0.0), scene.place / "made-2.jetvla")
+    for on_trial in (True, False):
+        assert scene.update() is None
+        assert scene.said == ["nothing is newer than version 2; the fleet offers 1"]
+        assert scene.store.current == second.digest
+        if on_trial:
+            commit(scene, second.digest)
+
+
+def test_a_release_for_nobody_reaches_nobody(scene: Scene) -> None:
+    scene.publish(1, percent=0)
     assert scene.update() is None
     assert scene.said == ["no release reaches this device"]
 
