@@ -14,10 +14,10 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 from tuf.api.serialization import DeserializationError
 from tuf.repository import Repository
 
+from jetvla.runtime.disk import hidden, put_file, remove_abandoned, sync
 from jetvla.runtime.errors import FleetError
 from jetvla.services.fleet.keys import KeyFolder
 from jetvla.services.fleet.release import Release
-from jetvla.services.store.disk import hidden, put_file, remove_abandoned, sync
 
 # Days until what a role has signed must have been signed again.
 EXPIRY_DAYS: Mapping[str, int] = {Root.type: 365, Targets.type: 90, Snapshot.type: 14, Timestamp.type: 14}

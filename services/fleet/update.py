@@ -17,11 +17,11 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater
 
 from jetvla.runtime.bundle import MANIFEST
+from jetvla.runtime.disk import put_file, remove
 from jetvla.runtime.errors import FleetError
 from jetvla.services.fleet.fetcher import Fetcher, Patience, check_url
 from jetvla.services.fleet.refusal import explained
 from jetvla.services.fleet.release import Release, newest_for
-from jetvla.services.store.disk import put_file, remove
 from jetvla.services.store.install import Terms, install
 from jetvla.services.store.source import open_source
 from jetvla.services.store.store import Store

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import CURRENT, PREVIOUS
+from jetvla.runtime.disk import put_link, remove, sync, take_away
 from jetvla.runtime.errors import BundleError, StoreError
-from jetvla.services.store.disk import put_link, remove, sync, take_away
 from jetvla.services.store.history import Entry, What
 from jetvla.services.store.hold import in_use
 from jetvla.services.store.store import Store

@@ -16,7 +16,7 @@ from jetvla.runtime.telemetry.status import Status
 # Faults of the guard that no camera, network or operator can cause.
 _POLICY_FAULTS = ("bad_chunk", "excess", "violation", "travel")
 _DEADLINE_FAULTS = ("stale_chunk", "late_chunks")
-_MOVING = (State.ARMED.value, State.STOPPING.value)
+MOVING = (State.ARMED.value, State.STOPPING.value)
 
 
 class Decision(Enum):
@@ -96,7 +96,7 @@ class HealthGate:
             self._count(status)
         self.failure = self.failure or self._failure(status)
         if self.failure:
-            moving = status is not None and status.state in _MOVING
+            moving = status is not None and status.state in MOVING
             return Decision.WAIT if moving else Decision.ROLL_BACK
         return Decision.COMMIT if self.seconds >= self._limits.seconds else Decision.WAIT
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from jetvla.services.store.disk import sync
+from jetvla.runtime.disk import sync
 
 log = logging.getLogger("jetvla.store")
 

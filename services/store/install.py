@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.disk import hidden, remove, sync, take_away
 from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.runtime.keys import TrustedKey
 from jetvla.services.store.changes import Changes, changing
-from jetvla.services.store.disk import hidden, remove, sync, take_away
 from jetvla.services.store.self_test import SelfTest
 from jetvla.services.store.source import Verified, open_source, verify
 from jetvla.services.store.store import Store

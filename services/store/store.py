@@ -12,9 +12,9 @@ from pathlib import Path
 
 from jetvla.runtime.bundle import MANIFEST, parse_manifest
 from jetvla.runtime.config import CURRENT, PREVIOUS
+from jetvla.runtime.disk import remove_abandoned
 from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.runtime.manifest import Manifest
-from jetvla.services.store.disk import remove_abandoned
 from jetvla.services.store.history import History
 from jetvla.services.store.trial import Trial, read_trial
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from jetvla.runtime.disk import put_file
 from jetvla.runtime.errors import StoreError
-from jetvla.services.store.disk import put_file
 
 
 @dataclass(frozen=True, slots=True)

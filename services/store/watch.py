@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.store.changes import changing
-from jetvla.services.store.health import Decision, HealthGate
+from jetvla.services.store.health import MOVING, Decision, HealthGate
 from jetvla.services.store.store import Store
 from jetvla.services.store.trial import Trial, read_trial
 from jetvla.services.store.units import Units
@@ -25,13 +26,29 @@ _REFUSING = (State.BOOT.value, State.DISARMED.value)
 
 
 def fresh_status(path: Path, clock: Clock) -> Status | None:
-    """The report of a living guard; None if there is none."""
+    """The report of a living guard; None if there is none.
+
+    A guard that was armed and cannot write any more may still be moving the robot: as long as it lives, what it
+    reported last holds.
+    """
     try:
         status = read_status(path)
     except JetvlaError:
         return None
     age_ns = clock.now_ns() - status.written_ns
-    return status if 0 <= age_ns < seconds_to_ns(_FRESH_S) else None
+    if 0 <= age_ns < seconds_to_ns(_FRESH_S):
+        return status
+    return status if age_ns >= 0 and status.state in MOVING and _lives(status.pid) else None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 class HealthWatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def test_an_activation_that_was_killed_starts_nothing(scene: Scene) -> None:
 def test_an_old_report_is_none(tmp_path: Path) -> None:
     clock, path = FakeClock(), tmp_path / "status.json"
     assert fresh_status(path, clock) is None
-    write_status(Status(clock.now_ns(), 7, "ARMED", "", "ab", None, "", "", 0, 0, {}, {}, []), path)
+    write_status(Status(clock.now_ns(), 7, "DISARMED", "", "ab", None, "", "", 0, 0, {}, {}, []), path)
     assert fresh_status(path, clock) is not None
     clock.advance(2.9)
     assert fresh_status(path, clock) is not None
@@ -216,3 +217,19 @@ def test_an_old_report_is_none(tmp_path: Path) -> None:
     assert fresh_status(path, clock) is None, "of another boot"
     path.write_text("{}")
     assert fresh_status(path, clock) is None
+
+
+def test_a_guard_that_was_armed_and_cannot_report_any_more_counts_as_armed_while_it_lives(tmp_path: Path) -> None:
+    clock, path = FakeClock(), tmp_path / "status.json"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for state, pid, holds in (
+        ("ARMED", os.getpid(), True),
+        ("STOPPING", os.getpid(), True),
+        ("DISARMED", os.getpid(), False),
+        ("LATCHED", os.getpid(), False),
+        ("ARMED", ended.pid, False),
+    ):
+        write_status(Status(clock.now_ns(), pid, state, "", "ab", None, "", "", 0, 0, {}, {}, []), path)
+        clock.advance(3600)
+        assert (fresh_status(path, clock) is not None) is holds
