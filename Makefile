@@ -23,7 +23,7 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/$(PIP_INSTALL) torch
-	$(BIN)/$(PIP_INSTALL) --editable '.[build,record,ros,dev]'
+	$(BIN)/$(PIP_INSTALL) --editable '.[build,fleet,record,ros,dev]'
 	touch $@
 
 demo: setup

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jetvla.runtime.archive import pack
 from jetvla.runtime.bundle import ARCHIVE_SUFFIX, MANIFEST
+from jetvla.runtime.disk import sync
 from jetvla.runtime.errors import ConfigError
 
 
@@ -38,7 +39,7 @@ def published(output: Path, overwrite: bool) -> Iterator[Path]:
             pack(partial, place)
         else:
             _put(partial, place, old)
-        _sync_path(place.parent)
+        sync(place.parent)
     except OSError as error:
         # NumPy's own has a text and no number.
         raise ConfigError(
@@ -152,13 +153,5 @@ def _remove(path: Path) -> None:
 
 def _sync(folder: Path) -> None:
     for path in folder.iterdir():
-        _sync_path(path)
-    _sync_path(folder)
-
-
-def _sync_path(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(path)
+    sync(folder)

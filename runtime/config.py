@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -170,18 +171,40 @@ class RosConfig(Section):
     autostart: bool = True
 
 
+class TrialConfig(Section):
+    """When a new bundle is kept. ``seconds`` of ticks that followed a chunk in time, armed or in shadow, commit it.
+
+    It is rolled back after more than ``missed`` deadlines, more than ``restarts`` of policy or guard, or more clipped
+    ticks than the share ``clipped`` of those seconds. Clipped are requests beyond velocity, range or box.
+    """
+
+    seconds: float = Field(default=60.0, gt=0, le=86400)
+    missed: int = Field(default=5, ge=0)
+    clipped: float = Field(default=0.05, ge=0, le=1)
+    restarts: int = Field(default=3, ge=0)
+
+
+# What a store calls its bundles, beside their digests.
+CURRENT, PREVIOUS = "current", "previous"
+_STORED = re.compile(rf"{CURRENT}|{PREVIOUS}|[0-9a-f]{{64}}")
+
+
 class Config(Section):
     """The whole file.
 
     Attributes:
-        bundle: folder of the bundle to run.
+        store: folder of the installed bundles.
+        bundle: folder of the bundle to run; ``current``, ``previous`` and a digest are names in the store.
         trusted: folder of the public keys whose bundles may run.
         run_dir: folder of the policy-guard socket, of the recorder's socket and of ``status.json``.
         cameras: by the names that the bundle gives its cameras.
         state: joint states, for a policy that takes them.
+        trial: of a bundle that was just installed.
     """
 
+    store: Path = Path("/var/lib/jetvla/bundles")
     bundle: Path
+    trial: TrialConfig = TrialConfig()
     trusted: Path = Path("/etc/jetvla/trusted.d")
     run_dir: Path = Path("/run/jetvla")
     cameras: dict[str, CameraConfig] = Field(min_length=1)
@@ -191,6 +214,16 @@ class Config(Section):
     guard: GuardConfig = GuardConfig()
     ros: RosConfig = RosConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_store(cls, data: Any) -> Any:
+        """A name in the store becomes its path; ``./current`` is no name."""
+        if isinstance(data, dict) and isinstance(name := data.get("bundle"), str) and _STORED.fullmatch(name):
+            store = data.get("store", cls.model_fields["store"].default)
+            if isinstance(store, (str, Path)):
+                return {**data, "bundle": str(Path(store) / name)}
+        return data
 
     @property
     def socket(self) -> Path:

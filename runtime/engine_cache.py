@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from jetvla.runtime.backends.base import Backend
 from jetvla.runtime.bundle import Bundle, digest_file
+from jetvla.runtime.disk import sync
 from jetvla.runtime.engine_entry import CompiledEngine, Entry
 from jetvla.runtime.engine_key import EngineKey
 from jetvla.runtime.errors import EngineError
@@ -114,9 +115,9 @@ class EngineCache:
         partial = path.with_name(f".{path.name}")
         with _locked(self.root / _LOCK):
             partial.write_bytes(content)
-            _sync(partial)
+            sync(partial)
             partial.replace(path)
-            _sync(self.root)
+            sync(self.root)
 
     def _timings(self, key: EngineKey) -> Path:
         return self.root / f"timings-{replace(key, graph='').digest().hex()[:16]}.cache"
@@ -141,7 +142,7 @@ class Publication:
         whole = entry.model_copy(update={"key": _as_json(self._key), "files": files})
         (self.folder / ENTRY).write_text(whole.model_dump_json(indent=1) + "\n", encoding="utf-8")
         for path in (*self.folder.iterdir(), self.folder):
-            _sync(path)
+            sync(path)
         target = self._cache.folder(self._key)
         with _locked(self._cache.root / _LOCK):
             # A folder cannot take the place of one that is not empty. Killed in between, there is none.
@@ -149,18 +150,9 @@ class Publication:
             if target.exists():
                 target.rename(old)
             self.folder.rename(target)
-            _sync(self._cache.root)
+            sync(self._cache.root)
             shutil.rmtree(old, ignore_errors=True)
         return CompiledEngine(target, whole)
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _as_json(key: EngineKey) -> dict[str, Any]:

@@ -12,6 +12,8 @@
     ├── LinkError        a packet on the policy-guard socket breaks the protocol
     ├── ArmingError      arming was refused
     ├── TelemetryError   a sensor of the machine is not there, or a measurement cannot be read
+    ├── StoreError       the store of installed bundles refuses, or cannot be written
+    ├── FleetError       a fleet's repository is wrong, or what a server sends is not trusted
     └── MissingDependency  an optional library is not installed
 
 Every message says what was wrong, where, and what to do. Any other exception that escapes is a
@@ -59,6 +61,14 @@ class ArmingError(JetvlaError):
 
 class TelemetryError(JetvlaError):
     """A sensor of the machine is not there, or a stored measurement cannot be read."""
+
+
+class StoreError(JetvlaError):
+    """The store of installed bundles refuses what was asked for, or cannot be written."""
+
+
+class FleetError(JetvlaError):
+    """A fleet's repository is wrong, or a server sent what the device does not trust."""
 
 
 class MissingDependency(JetvlaError):

@@ -11,6 +11,7 @@ from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import BundleError
 from jetvla.runtime.keys import TrustedKey, load_trusted
+from jetvla.services.store.hold import held
 
 
 @contextmanager
@@ -29,7 +30,10 @@ def opened(path: Path, trusted: Path | None) -> Iterator[Bundle]:
 def _opened(path: Path, keys: tuple[TrustedKey, ...] | None, stack: ExitStack) -> Bundle:
     try:
         if not path.is_file():
-            return Bundle.open(path, keys)
+            # A link of the store may point elsewhere soon; the folder that it points to now stays while it is held.
+            folder = path.resolve() if path.is_symlink() else path
+            stack.enter_context(held(folder))
+            return Bundle.open(folder, keys)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetvla-")))
         unpack(path, folder)
         return Bundle.open(folder, keys)

@@ -14,6 +14,8 @@ COMMANDS: dict[str, str] = {
     "calibrate": "inspect recordings, and measure with them",
     "build": "turn a checkpoint into a signed bundle",
     "compile": "build a bundle's engines for this machine, and keep the fastest that computes right",
+    "bundle": "install, update, try and roll back the bundles of this device",
+    "fleet": "make the repository from which a fleet of devices updates itself",
     "keys": "make and list the keys that sign bundles",
     "inspect": "print what a bundle holds",
     "verify": "check a bundle's files and signature",

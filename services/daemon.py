@@ -1,4 +1,4 @@
-"""What both daemons have in common: command line, log, signals, and how a user's error ends them."""
+"""What the daemons have in common: command line, log, signals, and how a user's error ends them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
+from jetvla.services.store.hold import held
 
 Work = Callable[[Config, Bundle, threading.Event], None]
+Task = Callable[[Config, threading.Event], None]
 
 
 def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] | None = None) -> int:
@@ -31,6 +33,18 @@ def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] |
     Returns:
         The exit status: 0 when asked to end, 1 on a user's error.
     """
+
+    def run(config: Config, asked: threading.Event) -> None:
+        # A link of the store may point elsewhere soon; the bundle that it points to now stays as long as it is held.
+        folder = config.bundle.resolve()
+        with held(folder):
+            work(config, Bundle.open(folder, load_trusted(config.trusted)), asked)
+
+    return run_task(name, purpose, run, argv)
+
+
+def run_task(name: str, purpose: str | None, task: Task, argv: Sequence[str] | None = None) -> int:
+    """As :func:`run_daemon`, for a daemon that opens no bundle."""
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("--config", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -40,8 +54,7 @@ def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] |
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
     try:
-        config = load_config(arguments.config)
-        work(config, Bundle.open(config.bundle, load_trusted(config.trusted)), asked)
+        task(load_config(arguments.config), asked)
     except JetvlaError as error:
         logging.getLogger(f"jetvla.{name}").error("%s", error)
         return 1

@@ -182,7 +182,7 @@ class GuardProcess:
         self._every("peers", _PEERS_EVERY_S, self._look_at_peers)
         began_ns = self._clock.now_ns()
         result = self.guard.tick()
-        self.report.decided(began_ns)
+        self.report.decided(result.verdict, began_ns)
         self._send(result)
         if self.report.events(result.events):
             self._publish_state()
@@ -211,9 +211,7 @@ class GuardProcess:
             self.report.policy = f"idle, {event.reason.name.lower().replace('_', ' ')}: {event.text}".rstrip(": ")
         elif isinstance(event, Hello):
             self.guard.on_hello(event)
-            verdict = "passed" if event.golden_passed else "FAILED"
-            self.report.policy = "connected"
-            self.report.note(f"policy connected; golden self-test {verdict}, error {event.golden_error:.2g}")
+            self.report.hello(event)
         elif isinstance(event, LinkLost):
             self._health = None
             self.guard.on_link_lost(event.reason)

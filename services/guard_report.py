@@ -12,11 +12,11 @@ from typing import Any
 
 from jetvla.runtime.audit.log import AuditLog
 from jetvla.runtime.clock import Clock
-from jetvla.runtime.contracts import Instruction
+from jetvla.runtime.contracts import Instruction, Verdict
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import Event, TickResult
 from jetvla.runtime.guard.pacer import Wake
-from jetvla.runtime.link.protocol import ChunkMessage, Health
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello
 from jetvla.runtime.telemetry.spans import NoSpans, SpanSink
 from jetvla.runtime.telemetry.stage_times import StageTimes
 from jetvla.runtime.telemetry.status import Status
@@ -45,7 +45,8 @@ class GuardReport:
         self.policy = "not connected"
         self.stages = StageTimes(clock)
         self.spans: SpanSink = NoSpans()
-        self._ticks = self._chunks = 0
+        self._ticks = self._chunks = self._followed = self._clipped = self._connections = 0
+        self._golden: bool | None = None
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
@@ -80,6 +81,13 @@ class GuardReport:
         log.info(text)
         self._events.append(text)
 
+    def hello(self, hello: Hello) -> None:
+        """A policy has connected."""
+        self._connections += 1
+        self._golden, self.policy = hello.golden_passed, "connected"
+        verdict = "passed" if hello.golden_passed else "FAILED"
+        self.note(f"policy connected; golden self-test {verdict}, error {hello.golden_error:.2g}")
+
     def chunk(self, chunk: ChunkMessage) -> None:
         """A chunk has been taken in."""
         self._chunks += 1
@@ -103,9 +111,12 @@ class GuardReport:
         now_ns = self._clock.now_ns()
         self._ran("wake", now_ns - wake.late_ns, now_ns)
 
-    def decided(self, began_ns: int) -> None:
+    def decided(self, verdict: Verdict, began_ns: int) -> None:
         """A tick has decided."""
         self._ticks += 1
+        if verdict.reason == "policy":
+            self._followed += 1
+            self._clipped += bool(verdict.clipped)
         self._ran("guard", began_ns, self._clock.now_ns())
 
     def published(self, result: TickResult, began_ns: int) -> None:
@@ -164,5 +175,9 @@ class GuardReport:
             stages=self.stages.summary(),
             counts=dict(self._counts),
             events=list(self._events),
+            followed=self._followed,
+            clipped=self._clipped,
+            connections=self._connections,
+            golden=self._golden,
             audit=audit,
         )

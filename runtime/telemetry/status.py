@@ -33,6 +33,10 @@ class Status:
         stages: by stage, milliseconds as ``p50 p90 p99 p99.9 max`` and ``count``, over the last window.
         counts: events since the start, by name.
         events: the newest events, oldest first, for people.
+        followed: ticks that followed a chunk within its time, published or in shadow, since the start.
+        clipped: those of them in which the policy asked for more than velocity, range or box allow.
+        connections: how often a policy has connected since the start.
+        golden: what the policy said of its golden self-test; None before one has connected.
         audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
     """
 
@@ -49,6 +53,10 @@ class Status:
     stages: dict[str, dict[str, float]]
     counts: dict[str, int]
     events: list[str]
+    followed: int = 0
+    clipped: int = 0
+    connections: int = 0
+    golden: bool | None = None
     audit: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:

@@ -115,3 +115,27 @@ def test_what_is_no_configuration_is_refused(tmp_path: Path, text: str, words: s
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_config(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", ["current", "previous", "ab" * 32])
+def test_a_name_in_the_store_is_one(tmp_path: Path, name: str) -> None:
+    stored = RIGHT.replace("bundle: bundle", f"bundle: {name}")
+    assert load(tmp_path, stored).bundle == Path("/var/lib/jetvla/bundles") / name
+    assert load(tmp_path, f"store: bundles\n{stored}").bundle == tmp_path / "bundles" / name
+
+
+@pytest.mark.parametrize("path", ["./current", "AB" * 32, "ab" * 31, "currently", "/srv/current"])
+def test_anything_else_is_a_path(tmp_path: Path, path: str) -> None:
+    assert load(tmp_path, RIGHT.replace("bundle: bundle", f"bundle: {path}")).bundle == tmp_path / path
+
+
+def test_a_wrong_store_is_named_before_the_name_in_it(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, "store: [1]\n" + RIGHT.replace("bundle: bundle", "bundle: current"))
+    assert len(found) == 1
+    assert found[0].startswith("1: store: ")
+
+
+@pytest.mark.parametrize("wrong", ["seconds: 0", "seconds: .inf", "missed: -1", "clipped: 1.1", "restarts: -1", "x: 1"])
+def test_impossible_trials_are_named(tmp_path: Path, wrong: str) -> None:
+    (found,) = mistakes(tmp_path, f"{RIGHT}trial:\n  {wrong}\n")
+    assert found.startswith(f"5: trial.{wrong.partition(':')[0]}: ")

@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_names_the_remedy(tmp_path: Path) -> Non
 def test_everything_is_on_the_disk_before_it_is_visible(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut may lose what was not synchronised, and keep a later rename."""
     happened: list[str] = []
-    real_sync, real_rename = engine_cache._sync, Path.rename
+    real_sync, real_rename = engine_cache.sync, Path.rename
 
     def sync(path: Path) -> None:
         happened.append(f"sync {path.name if path.is_file() or path == cache.root else 'folder'}")
@@ -162,7 +162,7 @@ def test_everything_is_on_the_disk_before_it_is_visible(cache: EngineCache, monk
         happened.append("rename")
         return real_rename(path, target)
 
-    monkeypatch.setattr(engine_cache, "_sync", sync)
+    monkeypatch.setattr(engine_cache, "sync", sync)
     monkeypatch.setattr(Path, "rename", rename)
     publish(cache)
     files = {f"sync {name}" for name in (ENTRY, "step.fp16.plan", "language.plan")}

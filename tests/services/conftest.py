@@ -18,6 +18,8 @@ import yaml
 from jetvla.runtime.link.protocol import Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
 
+from .bundles import Maker
+
 # Only for a test that would otherwise hang; nothing here measures speed.
 PATIENCE_S = 60.0
 
@@ -117,3 +119,9 @@ def start() -> Iterator[Callable[[Path], Daemon]]:
     for daemon in daemons:
         daemon.process.kill()
         daemon.process.wait()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    """Makes signed bundles."""
+    return Maker(tmp_path)

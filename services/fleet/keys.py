@@ -1,0 +1,46 @@
+"""The folder of private keys that sign a repository: ``ROLE-N.key``, readable by their owner alone."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from securesystemslib.signer import CryptoSigner
+
+from jetvla.runtime.errors import FleetError
+from jetvla.runtime.keys import PRIVATE_SUFFIX, create_key_pair, load_private_key
+
+
+class KeyFolder:
+    """A role's newest key is the one with the highest N. Keys may be moved away and brought back by need: ``root`` is
+    needed to begin and to rotate alone, and belongs on a medium in a safe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, role: str) -> CryptoSigner:
+        """Make and keep another key for ``role``; the folder is made too."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        taken = [int(path.stem.rpartition("-")[2]) for path in self._files(role)]
+        private, _ = create_key_pair(f"{role}-{max(taken, default=0) + 1}", self.path)
+        return CryptoSigner(load_private_key(private))
+
+    def signer(self, role: str, key_id: str) -> CryptoSigner:
+        """The key of ``role`` that the repository knows by ``key_id``.
+
+        Raises:
+            FleetError: if it is not here, or others may read it.
+        """
+        for path in self._files(role):
+            if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise FleetError(f"{path} may be read by others; rotate that key, or, if nobody has: chmod 600 {path}")
+            signer = CryptoSigner(load_private_key(path))
+            if signer.public_key.keyid == key_id:
+                return signer
+        raise FleetError(
+            f"{self.path} holds no key of the role {role} that the repository knows; bring {role}-N.key there"
+        )
+
+    def _files(self, role: str) -> list[Path]:
+        return sorted(p for p in self.path.glob(f"{role}-*{PRIVATE_SUFFIX}") if p.stem.rpartition("-")[2].isdigit())

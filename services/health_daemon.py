@@ -1,0 +1,59 @@
+"""The health gate as a process: ``python -m jetvla.services.health_daemon --config FILE``.
+
+It commits the bundle that was installed last after enough seconds in time, and goes back to the one before if that
+fails (section ``trial`` of the configuration). It changes the store and restarts guard and policy, so it runs as root.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.config import CURRENT, Config
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.telemetry.status import Status
+from jetvla.services.daemon import run_task
+from jetvla.services.store.store import Store
+from jetvla.services.store.units import Units, find_units
+from jetvla.services.store.watch import HealthWatch, fresh_status
+
+log = logging.getLogger("jetvla.health")
+
+LOOK_EVERY_S = 1.0
+
+FindUnits = Callable[[Callable[[], Status | None]], Units]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when asked to end, 1 on a user's error."""
+    return run_task("health", __doc__, keep_watch, argv)
+
+
+def keep_watch(config: Config, asked: threading.Event, find: FindUnits = find_units) -> None:
+    """Look once a second until ``asked``. What refuses is said, and tried again."""
+    clock = MonotonicClock()
+    if config.bundle != config.store / CURRENT:
+        log.info("the bundle is %s and not the store's current one: there is nothing to watch", config.bundle)
+        asked.wait()
+        return
+
+    def read() -> Status | None:
+        return fresh_status(config.status, clock)
+
+    watch = HealthWatch(Store(config.store), find(read), read, config.trial, config.guard.rate_hz)
+    told = ""
+    while not asked.is_set():
+        try:
+            watch.look()
+        except JetvlaError as error:
+            if str(error) != told:
+                told = str(error)
+                log.error("%s; trying again", error)
+        asked.wait(LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The device's bundles: installed whole or not at all, tried, then kept or rolled back."""

@@ -1,0 +1,54 @@
+"""The golden samples of a bundle that is not running yet, on the engine that would run it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.config import PolicyConfig
+from jetvla.runtime.errors import StoreError
+
+SelfTest = Callable[[Bundle], str]
+
+
+def golden_test(config: PolicyConfig, say: Callable[[str], None]) -> SelfTest:
+    """The policy's own self-test with ``config``'s backend, precision, threads and engines.
+
+    A backend that runs compiled engines alone gets them compiled first; they are kept, for the policy will need them.
+    """
+
+    def test(bundle: Bundle) -> str:
+        """What came out, for people; StoreError if the samples failed, EngineError if the engine did."""
+        from jetvla.runtime.clock import MonotonicClock
+        from jetvla.runtime.policy.golden import run_golden
+        from jetvla.runtime.policy.model import open_model
+
+        _compile_if_needed(bundle, config, say)
+        model = open_model(bundle, config, MonotonicClock())
+        golden = run_golden(model)
+        figures = (
+            f"error {golden.error:.3g} of at most {golden.tolerance:.3g} in {model.precision}, {model.key.backend}"
+        )
+        if not golden.passed:
+            raise StoreError(
+                f"{bundle.manifest.name} version {bundle.manifest.version} does not compute its golden samples on this "
+                f"machine ({figures}); it is not installed: build it again, or report the backend's version"
+            )
+        return figures
+
+    return test
+
+
+def _compile_if_needed(bundle: Bundle, config: PolicyConfig, say: Callable[[str], None]) -> None:
+    from jetvla.runtime.backends import load_backend
+    from jetvla.runtime.engine_cache import EngineCache, engine_key
+
+    backend, cache = load_backend(config.backend), EngineCache(config.engines)
+    if backend.runs_onnx or cache.find(engine_key(bundle, backend)) is not None:
+        return
+    from jetvla.engines.compile import compile_bundle
+    from jetvla.engines.compile_contender import CompileOptions
+
+    say(f"{backend.name} runs compiled engines alone; compiling takes minutes")
+    threads = None if config.threads == "auto" else config.threads
+    compile_bundle(bundle, backend, cache, CompileOptions(threads=threads), say, lambda _: None)

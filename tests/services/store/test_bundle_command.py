@@ -1,0 +1,159 @@
+"""``jetvla bundle`` as a user meets it."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jetvla.runtime.archive import unpack
+from jetvla.runtime.bundle import Bundle
+from jetvla.services.cli import main
+from jetvla.services.commands import bundle as command
+from jetvla.services.store.changes import changing
+from jetvla.services.store.store import Store
+
+from ..bundles import Maker
+
+
+@pytest.fixture
+def config(make: Maker, tmp_path: Path) -> Path:
+    settings = {
+        "bundle": "current",
+        "store": "store",
+        "trusted": "keys",
+        "cameras": {"front": {"kind": "frames", "path": "pictures"}},
+        "policy": {"threads": 1, "engines": "engines"},
+    }
+    (tmp_path / "jetvla.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path / "jetvla.yaml"
+
+
+def run(config: Path, *arguments: str) -> int:
+    return main(["bundle", *arguments, "--config", str(config)])
+
+
+def test_from_a_packed_file_to_a_rollback(
+    make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = tmp_path / "first.jetvla"
+    assert main(["bundle", "pack", str(make(1)), "-o", str(packed)]) == 0
+    assert "version 1, digest " in capsys.readouterr().out
+    assert run(config, "install", str(packed)) == 0
+    said = capsys.readouterr().out
+    assert "golden samples: error " in said
+    assert "current, and on trial" in said
+    store = Store(tmp_path / "store")
+    first = store.current
+    assert first is not None
+    with changing(store) as changes:
+        changes.commit(first)
+    assert run(config, "install", str(make(2))) == 0
+    capsys.readouterr()
+    assert run(config, "list") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines[first].endswith("random-tiny version 1  previous, committed")
+    assert "random-tiny version 2  current, on trial since 20" in lines[str(store.current)]
+    second = str(store.current)
+    assert run(config, "rollback") == 0
+    assert store.current == first
+    assert run(config, "activate", second[:8]) == 0
+    assert store.current == second
+    assert run(config, "rollback") == 0
+    assert run(config, "remove", second[:8]) == 0
+    assert [bundle.digest for bundle in store.installed()] == [first]
+
+
+def test_refusals_are_one_line_and_status_1(
+    make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(config, "install", str(make(2)))
+    store = Store(tmp_path / "store")
+    with changing(store) as changes:
+        changes.commit(str(store.current))
+    older = make(1)
+    wrong = make(3, wrong=True)
+    capsys.readouterr()
+    for arguments, text in (
+        (["install", str(older)], "version 1 is not above 2"),
+        (["install", str(wrong)], "does not compute its golden samples"),
+        (["install", str(tmp_path / "none")], "neither a bundle's folder nor a packed bundle"),
+        (["install", str(older), "--trusted", str(tmp_path / "none")], "no directory of trusted keys"),
+        (["rollback"], "there is no previous bundle"),
+        (["activate", "123456"], "is no bundle of the store"),
+        (["remove", str(store.current)], "it is the current one"),
+    ):
+        assert run(config, *arguments) == 1
+        error = capsys.readouterr().err
+        assert text in error
+        assert len(error.splitlines()) == 1
+    assert run(config, "install", str(older), "--allow-downgrade") == 0
+    assert run(config, "install", str(wrong), "--skip-golden") == 0
+    assert [e.detail for e in store.history.entries() if e.detail] == [
+        "downgrade allowed: version 1, and 2 was committed",
+        "downgrade allowed: version 1, and 2 was committed",
+        "golden samples skipped",
+    ]
+
+
+def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, packed = make(1), tmp_path / "b.jetvla"
+    pack = ["bundle", "pack", str(bundle), "-o", str(packed)]
+    assert main(pack) == 0
+    first = packed.read_bytes()
+    assert main(pack) == 1
+    assert "already there" in capsys.readouterr().err
+    assert main([*pack, "--overwrite"]) == 0
+    assert packed.read_bytes() == first, "the same bundle has the same bytes"
+    (tmp_path / "out").mkdir()
+    unpack(packed, tmp_path / "out")
+    assert Bundle.open(tmp_path / "out", None).digest == Bundle.open(bundle, None).digest
+    for arguments, text in (
+        ([str(tmp_path / "keys"), "-o", str(packed), "--overwrite"], "is not a bundle"),
+        ([str(bundle), "-o", str(tmp_path / "b.tar")], r"does not end in .jetvla"),
+    ):
+        assert main(["bundle", "pack", *arguments]) == 1
+        assert text in capsys.readouterr().err
+    assert packed.read_bytes() == first
+
+
+def test_a_device_without_a_configuration_takes_options(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "DEFAULT_CONFIG", tmp_path / "none.yaml")
+    place = ["--store", str(tmp_path / "store")]
+    install = ["bundle", "install", str(make(1)), "--trusted", str(make.keys), *place]
+    assert main([*install, "--skip-golden", "--no-activate"]) == 0
+    assert "installed, and not current" in capsys.readouterr().out
+    assert main(["bundle", "list", *place]) == 0
+    assert "random-tiny version 1" in capsys.readouterr().out
+    assert main(["bundle", "list", "--store", str(tmp_path / "empty")]) == 0
+    assert "no bundle is installed in" in capsys.readouterr().out
+    assert not (tmp_path / "empty").exists()
+
+
+def test_other_commands_know_the_store_too(
+    make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(config, "install", str(make(1)))
+    assert main(["verify", str(tmp_path / "store" / "current"), "--trusted", str(make.keys)]) == 0
+    assert main(["compile", "--config", str(config), "--rounds", "1", "--backend", "onnxruntime"]) == 0
+    assert "random-tiny 1 runs on onnxruntime" in capsys.readouterr().out
+
+
+def test_what_was_set_aside_is_in_the_journal(
+    make: Maker, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        # A path of a socket may have 107 bytes.
+        with tempfile.TemporaryDirectory() as short:
+            journal.bind(f"{short}/log")
+            monkeypatch.setattr(command, "_JOURNAL", Path(short) / "log")
+            assert run(config, "install", str(make(1)), "--skip-golden") == 0
+        assert b"jetvla: random-tiny version 1 (" in (line := journal.recv(4096))
+        assert b"installed: golden samples skipped" in line

@@ -1,0 +1,235 @@
+"""What the health service does to store and daemons, in which order, and after it was interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jetvla.runtime.clock import FakeClock
+from jetvla.runtime.config import TrialConfig
+from jetvla.runtime.errors import JetvlaError, StoreError
+from jetvla.runtime.telemetry.status import Status, write_status
+from jetvla.services.store.changes import changing
+from jetvla.services.store.install import Terms, install
+from jetvla.services.store.store import Store
+from jetvla.services.store.watch import HealthWatch, fresh_status
+
+from ..bundles import Maker
+
+LIMITS = TrialConfig(seconds=1.0, missed=0, clipped=0.0, restarts=0)
+
+
+class FakeUnits:
+    """Notes what is asked of it, and which bundle was current then."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked: list[tuple[str, str | None]] = []
+        self.count = 0
+        self.refuses = False
+
+    def stop(self) -> None:
+        self.asked.append(("stop", self._store.current))
+        if self.refuses:
+            raise JetvlaError("jetvla-guard.service was stopped and still runs")
+
+    def start(self) -> None:
+        self.asked.append(("start", self._store.current))
+
+    def restarts(self) -> int:
+        return self.count
+
+
+class Scene:
+    """A store with a committed bundle ``old`` and a newer one ``new`` on trial."""
+
+    def __init__(self, store: Store, make: Maker, terms: Terms) -> None:
+        self.store, self.terms, self.make = store, terms, make
+        self.old = install(store, make(1), terms, print)
+        with changing(store) as changes:
+            changes.commit(self.old)
+        self.new = install(store, make(2), terms, print)
+        self.units = FakeUnits(store)
+        self.status: Status | None = None
+        self.watch = self.restarted()
+
+    def restarted(self) -> HealthWatch:
+        """The service, begun anew."""
+        self.watch = HealthWatch(self.store, self.units, lambda: self.status, LIMITS, 100.0)
+        return self.watch
+
+    def report(self, bundle: str, **fields: object) -> None:
+        base = Status(0, 7, "DISARMED", "", bundle, None, "", "", 0, 0, {}, {}, [], golden=True)
+        self.status = replace(base, **fields)  # type: ignore[arg-type]
+        self.watch.look()
+
+
+@pytest.fixture
+def scene(store: Store, make: Maker, terms: Terms) -> Scene:
+    return Scene(store, make, terms)
+
+
+def test_a_good_bundle_is_committed_and_left_alone(scene: Scene) -> None:
+    scene.report(scene.new, followed=99)
+    assert scene.store.trial is not None
+    scene.report(scene.new, followed=100, state="ARMED")
+    assert (scene.store.current, scene.store.trial) == (scene.new, None)
+    assert scene.store.history.highest() == 2
+    scene.report(scene.new, followed=200, golden=False)
+    assert scene.units.asked == []
+    assert scene.store.history.verdict(scene.new) == "committed"
+
+
+def test_a_bad_bundle_is_rolled_back_between_stop_and_start(scene: Scene) -> None:
+    scene.report(scene.new, counts={"stale_chunk": 1})
+    assert scene.units.asked == [("stop", scene.new), ("start", scene.old)]
+    assert (scene.store.current, scene.store.previous, scene.store.trial) == (scene.old, None, None)
+    assert [e.what for e in scene.store.history.entries()][-2:] == ["failed", "rolled back"]
+    scene.report(scene.new, counts={"stale_chunk": 1})
+    assert len(scene.units.asked) == 2, "the last report of the guard that was stopped is no news"
+    scene.report(scene.old, pid=8)
+    assert len(scene.units.asked) == 2
+
+
+def test_a_moving_robot_is_left_alone_until_the_guard_has_stopped_it(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        scene.report(scene.new, state="ARMED", clipped=1)
+        scene.report(scene.new, state="STOPPING", clipped=1)
+    assert scene.units.asked == []
+    assert caplog.text.count("is rolled back when the robot is disarmed") == 1
+    scene.report(scene.new, state="LATCHED")
+    assert [what for what, _ in scene.units.asked] == ["stop", "start"]
+    assert scene.store.current == scene.old
+
+
+def test_a_crash_loop_without_any_report_is_rolled_back(scene: Scene) -> None:
+    scene.watch.look()
+    scene.units.count = 1
+    scene.watch.look()
+    assert scene.store.current == scene.old
+
+
+def test_without_a_bundle_to_go_back_to_the_trial_ends(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    (scene.store.root / "previous").unlink()
+    scene.report(scene.new, golden=False)
+    assert (scene.store.current, scene.store.trial, scene.units.asked) == (scene.new, None, [])
+    assert scene.store.history.verdict(scene.new) == "failed"
+    assert "there is no previous one" in caplog.text
+
+
+def test_a_damaged_bundle_is_not_gone_back_to(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    (scene.store.folder(scene.old) / "golden.npz").write_bytes(b"rot")
+    scene.report(scene.new, golden=False)
+    assert (scene.store.current, scene.store.trial) == (scene.new, None)
+    assert [what for what, _ in scene.units.asked] == ["stop", "start"]
+    assert "the bundle stays, for" in caplog.text
+
+
+def test_a_new_bundle_is_taken_up_when_the_robot_cannot_move(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    for state in ("ARMED", "STOPPING", "LATCHED"):
+        scene.report(scene.old, state=state)
+    assert scene.units.asked == []
+    assert caplog.text.count("is taken up when the robot is disarmed") == 1
+    scene.report(scene.old, state="DISARMED")
+    assert scene.units.asked == [("stop", scene.new), ("start", scene.new)]
+    scene.report(scene.old, state="DISARMED")
+    assert len(scene.units.asked) == 2
+
+
+def test_what_an_operator_went_back_to_is_taken_up_too(scene: Scene) -> None:
+    scene.report(scene.new)
+    with changing(scene.store) as changes:
+        changes.roll_back("by the operator")
+    scene.report(scene.new)
+    assert scene.units.asked == [("stop", scene.old), ("start", scene.old)]
+    assert scene.store.trial is None
+
+
+def test_a_guard_that_does_not_stop_keeps_its_bundle(scene: Scene) -> None:
+    scene.units.refuses = True
+    for _ in range(2):
+        with pytest.raises(JetvlaError, match="still runs"):
+            scene.report(scene.new, golden=False)
+    assert scene.store.current == scene.new
+    scene.units.refuses = False
+    scene.watch.look()
+    assert scene.store.current == scene.old
+
+
+def test_a_store_that_is_busy_stops_nobody(scene: Scene) -> None:
+    with scene.store.locked(), pytest.raises(StoreError, match="another process"):
+        scene.report(scene.new, golden=False)
+    assert scene.units.asked == []
+    scene.watch.look()
+    assert scene.store.current == scene.old
+
+
+def test_another_bundle_begins_another_trial(scene: Scene) -> None:
+    scene.report(scene.new, followed=99)
+    newest = install(scene.store, scene.make(3), scene.terms, print)
+    scene.report(newest, pid=8, followed=99)
+    assert scene.store.trial is not None
+    scene.report(newest, pid=8, followed=100)
+    assert scene.store.history.verdict(newest) == "committed"
+    assert scene.store.history.verdict(scene.new) is None
+
+
+@pytest.mark.parametrize("call", ["stop", "start"])
+def test_killed_within_a_rollback_it_is_finished_by_the_next_service(scene: Scene, call: str) -> None:
+    child = os.fork()
+    if child == 0:
+        setattr(scene.units, call, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        scene.report(scene.new, golden=False)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert scene.store.current == (scene.new if call == "stop" else scene.old)
+    scene.restarted().look()
+    assert scene.units.asked[-1] == ("start", scene.old)
+    assert (scene.store.current, scene.store.trial) == (scene.old, None)
+    scene.watch.look()
+    assert [w for w, _ in scene.units.asked].count("start") == 1
+
+
+def test_an_activation_that_was_killed_starts_nothing(scene: Scene) -> None:
+    scene.store.trial_path.write_text('{"digest": "%s", "since": ""}' % ("0" * 64))
+    scene.watch.look()
+    assert scene.units.asked == []
+    assert not scene.store.trial_path.exists()
+
+
+def test_an_old_report_is_none(tmp_path: Path) -> None:
+    clock, path = FakeClock(), tmp_path / "status.json"
+    assert fresh_status(path, clock) is None
+    write_status(Status(clock.now_ns(), 7, "DISARMED", "", "ab", None, "", "", 0, 0, {}, {}, []), path)
+    assert fresh_status(path, clock) is not None
+    clock.advance(2.9)
+    assert fresh_status(path, clock) is not None
+    clock.advance(0.2)
+    assert fresh_status(path, clock) is None
+    clock.advance(-10)
+    assert fresh_status(path, clock) is None, "of another boot"
+    path.write_text("{}")
+    assert fresh_status(path, clock) is None
+
+
+def test_a_guard_that_was_armed_and_cannot_report_any_more_counts_as_armed_while_it_lives(tmp_path: Path) -> None:
+    clock, path = FakeClock(), tmp_path / "status.json"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for state, pid, holds in (
+        ("ARMED", os.getpid(), True),
+        ("STOPPING", os.getpid(), True),
+        ("DISARMED", os.getpid(), False),
+        ("LATCHED", os.getpid(), False),
+        ("ARMED", ended.pid, False),
+    ):
+        write_status(Status(clock.now_ns(), pid, state, "", "ab", None, "", "", 0, 0, {}, {}, []), path)
+        clock.advance(3600)
+        assert (fresh_status(path, clock) is not None) is holds

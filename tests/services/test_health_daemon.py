@@ -1,0 +1,199 @@
+"""The health service beside the real guard and policy, on a store, without ROS 2 and systemd."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.config import load_config
+from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.telemetry.status import Status
+from jetvla.services import health_daemon
+from jetvla.services.store.hold import in_use
+from jetvla.services.store.install import Terms, install
+from jetvla.services.store.store import Store
+from jetvla.services.store.watch import fresh_status
+from jetvla.services.supervisor import Daemons
+
+from .bundles import Maker
+
+# Only for a test that would otherwise hang; nothing here measures speed.
+PATIENCE_S = 120.0
+
+
+class RealUnits:
+    """Guard and policy as child processes, in the part of systemd."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._config, self._log = config, log.open("wb")
+        self._daemons: Daemons | None = None
+
+    def stop(self) -> None:
+        if self._daemons is not None:
+            self._daemons.stop()
+
+    def start(self) -> None:
+        self._daemons = Daemons(self._config, log=self._log)
+        self._daemons.start()
+
+    def restarts(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.stop()
+        self._log.close()
+
+
+@pytest.fixture
+def config(make: Maker, tmp_path: Path) -> Path:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(8):
+        pixels = generator.integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    settings: dict[str, Any] = {
+        "bundle": "current",
+        "store": "store",
+        "trusted": "keys",
+        "run_dir": "run",
+        "cameras": {"front": {"kind": "frames", "path": "pictures", "fps": 20, "loop": True}},
+        "instruction": {"text": "pick up the red block", "ttl_s": None},
+        "policy": {"threads": 1, "engines": "engines"},
+        # This machine is busy, and the weights are random: neither is what is tried here.
+        "trial": {"seconds": 0.5, "missed": 100000, "clipped": 1.0, "restarts": 100},
+        "guard": {
+            "outputs": [{"kind": "log", "path": "commands.jsonl"}],
+            "limits": {"excess_count": 10**6, "excess_window": 10**6},
+        },
+    }
+    (tmp_path / "jetvla.yaml").write_text(yaml.safe_dump(settings))
+    return tmp_path / "jetvla.yaml"
+
+
+@pytest.fixture
+def units(config: Path, tmp_path: Path) -> Iterator[RealUnits]:
+    found = RealUnits(config, tmp_path / "daemons.log")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def service(config: Path, units: RealUnits) -> Iterator[threading.Thread]:
+    asked = threading.Event()
+    arguments = (load_config(config), asked, lambda read: units)
+    thread = threading.Thread(target=health_daemon.keep_watch, args=arguments)
+    thread.start()
+    yield thread
+    asked.set()
+    thread.join()
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.05)
+
+
+def put(store: Store, path: Path, make: Maker) -> str:
+    """Without the self-test at the door, so that the one at the policy's start has something to find."""
+    return install(store, path, Terms(load_trusted(make.keys), None), print)
+
+
+def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
+    make: Maker, config: Path, units: RealUnits, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store, clock, path = Store(tmp_path / "store"), MonotonicClock(), load_config(config).status
+
+    def status() -> Status | None:
+        return fresh_status(path, clock)
+
+    def runs(digest: str) -> bool:
+        seen = status()
+        return seen is not None and seen.bundle == digest and seen.connections > 0
+
+    good = put(store, make(1), make)
+    units.start()
+    request.getfixturevalue("service")
+    wait_for(lambda: store.history.verdict(good) == "committed")
+    assert in_use(store.folder(good))
+    seen = status()
+    assert seen is not None
+    assert seen.golden is True
+    assert seen.followed >= 50
+
+    bad = put(store, make(2, wrong=True), make)
+    wait_for(lambda: store.history.verdict(bad) == "failed")
+    wait_for(lambda: runs(good))
+    assert (store.current, store.trial) == (good, None)
+    assert "the golden self-test failed" in next(e.detail for e in store.history.entries() if e.what == "failed")
+    assert store.history.highest() == 1
+
+
+def test_the_process_ends_when_it_is_asked_to(config: Path, make: Maker, tmp_path: Path) -> None:
+    if Path("/run/systemd/system").is_dir():
+        pytest.skip("would ask this machine's own systemd about the units of jetvla")
+    put(Store(tmp_path / "store"), make(1), make)
+    command = [sys.executable, "-m", "jetvla.services.health_daemon", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "is on trial: 0.5 s in time commit it" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    process.stderr.close()
+
+
+def test_a_bundle_that_is_not_the_stores_is_not_watched(
+    config: Path, make: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    config.write_text(config.read_text().replace("bundle: current", "bundle: elsewhere"))
+    asked = threading.Event()
+    asked.set()
+    with caplog.at_level(logging.INFO):
+        health_daemon.keep_watch(load_config(config), asked)
+    assert "there is nothing to watch" in caplog.text
+
+
+def test_what_refuses_is_said_once_and_tried_again(
+    config: Path, make: Maker, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_daemon, "LOOK_EVERY_S", 0.001)
+    put(Store(tmp_path / "store"), make(1), make)
+    looks, asked = 0, threading.Event()
+
+    class Broken:
+        def stop(self) -> None: ...
+
+        def start(self) -> None: ...
+
+        def restarts(self) -> int:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                asked.set()
+            raise health_daemon.JetvlaError("systemctl show failed")
+
+    health_daemon.keep_watch(load_config(config), asked, lambda read: Broken())
+    assert looks == 3
+    assert caplog.text.count("systemctl show failed; trying again") == 1
+
+
+def test_a_wrong_configuration_is_an_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jetvla.services.health_daemon", "--config", str(tmp_path / "none.yaml")]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "health: cannot read" in ran.stderr
