@@ -1,0 +1,96 @@
+"""From the start of a process to its first action, ours beside the course's.
+
+Ours is the policy process, as the service starts it: it verifies the whole bundle, opens what was compiled, passes its
+golden self-test, and sends its first chunk, which this process receives at the guard's end of the link. The guard
+starts beside it on a robot, and is sooner ready. The course's imports torch and transformers, makes the network from
+its pretrained encoders, loads the trained state and acts; it verifies and tests nothing. Neither joins ROS 2 here.
+Python is started for each, and all files are in the page cache.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from jetvla.engines.bench.ratio import Ratio
+from jetvla.engines.bench.turns import Tally, family_s, take_turns
+from jetvla.runtime.config import load_config
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.link.protocol import ChunkMessage
+from jetvla.runtime.link.server import GuardLink
+from jetvla.services.bench.node import CourseNode
+from jetvla.services.bench.site import Site, site
+from jetvla.services.supervisor import POLICY, Daemons
+
+ACCEPTED = 5
+_WAIT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Seconds of one way's starts."""
+
+    median_s: float
+    least_s: float
+    most_s: float
+    accepted: int
+    dropped: int
+
+    @classmethod
+    def of(cls, tally: Tally[float]) -> Starts:
+        taken = tally.accepted or [np.nan]
+        return cls(float(np.median(taken)), min(taken), max(taken), len(tally.accepted), tally.dropped)
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Both ways, and how many times sooner ours is."""
+
+    ours: Starts
+    course: Starts
+    ratio: Ratio
+
+
+def cold_start(bundle: Path, engines: Path, files: Path, accepted: int = ACCEPTED) -> ColdStart:
+    """Start both in turns, after one start of each that fills the page cache.
+
+    Args:
+        files: of the course's node.
+
+    Raises:
+        JetvlaError: if a process ends before it acts.
+    """
+    with site(bundle, engines) as place:
+        calls = [partial(_ours, place), partial(_course, place, files)]
+        for call in calls:
+            call()
+        ours, course = take_turns(calls, accepted, family_s)
+    return ColdStart(Starts.of(ours), Starts.of(course), Ratio.of(course.accepted, ours.accepted))
+
+
+def _ours(place: Site) -> float:
+    link = GuardLink(load_config(place.config).socket, {os.getuid()})
+    try:
+        with place.log.open("ab") as log:
+            began = time.perf_counter()
+            with Daemons(place.config, (POLICY,), log) as daemons:
+                while not any(isinstance(event, ChunkMessage) for event in link.poll()):
+                    if daemons.dead():
+                        raise JetvlaError(f"the policy ended: {place.log.read_text(errors='replace')[-2000:]}")
+                    select.select([link], [], [], _WAIT_S)
+                return time.perf_counter() - began
+    finally:
+        link.close()
+
+
+def _course(place: Site, files: Path) -> float:
+    began = time.perf_counter()
+    with CourseNode(files, place, ros=False) as node:
+        node.first_action()
+        return time.perf_counter() - began
