@@ -32,11 +32,14 @@ class EngineOptions:
         threads: None leaves one core free.
         spinning: let idle threads burn their core between steps, for a slightly faster step.
         memory: name of the device memory, for an engine on a GPU; ``auto`` takes the best that is installed.
+        seldom: it runs once in a while, and in between should cost as little memory as it can, even if a run then
+            takes longer.
     """
 
     threads: int | None = None
     spinning: bool = False
     memory: str = "auto"
+    seldom: bool = False
 
 
 class Engine(ABC):
