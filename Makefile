@@ -15,7 +15,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-numerics size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-growth bench-numerics size clean
 
 setup: $(STAMP)
 
@@ -120,6 +120,10 @@ bench: $(BENCH)/base $(BENCH)/table-robot $(BENCH)/course
 	$(BIN)/python -m jetvla.services.bench --json $(BENCH)/memory.json \
 	    memory $(BENCH)/base --engines $(BENCH)/engines --course $(BENCH)/course
 	$(BIN)/python -m jetvla.services.bench goals $(BENCH) --write docs/performance.md
+
+# How step time, age and memory grow with the policy. An interrupted run goes on where it was.
+bench-growth: $(BENCH)/table-robot
+	$(BIN)/python -m jetvla.services.bench growth $(BENCH)/growth --episodes $(BENCH)/episodes --write docs/performance.md
 
 # INT8 of the reference size with outlier channels, with and without SmoothQuant, and the builder's memory.
 bench-numerics: setup

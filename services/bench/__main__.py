@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.add_argument("folder", type=Path)
     files.add_argument("--size", choices=("base", "tiny"), default="base")
     files.set_defaults(run=_course_files)
+    growing = kinds.add_parser("growth")
+    growing.add_argument("folder", type=Path, help="keeps what was measured, and goes on from there")
+    growing.add_argument("--episodes", type=Path, required=True, metavar="DATA", help="calibrate the table robot")
+    growing.add_argument("--write", type=Path, metavar="DOCUMENT", help="put pictures and numbers into it")
+    growing.set_defaults(run=_growth)
     all_ = kinds.add_parser("goals")
     all_.add_argument("folder", type=Path)
     all_.add_argument("--write", type=Path, metavar="DOCUMENT", help="put the table between its markers <!-- goals -->")
@@ -99,6 +104,21 @@ def _beside(arguments: argparse.Namespace, console: Console) -> Any:
     return dataclasses.asdict(found)
 
 
+def _growth(arguments: argparse.Namespace, console: Console) -> Any:
+    from jetvla.services.bench.curves import draw, markdown
+    from jetvla.services.bench.growth import cases, grow
+    from jetvla.services.bench.machine import MachineReport
+    from jetvla.services.bench.table import write_between
+    from jetvla.services.demonstration.setting import ZOO
+
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    points = grow(cases(arguments.episodes, ZOO), arguments.folder / "growth.json", console.print)
+    if arguments.write is not None:
+        pictures = draw(points, arguments.write.parent / "growth")
+        write_between(arguments.write, "growth", markdown(points, pictures, arguments.write, MachineReport.here()))
+    return [dataclasses.asdict(point) for point in points]
+
+
 def _goals(arguments: argparse.Namespace, console: Console) -> Any:
     from jetvla.services.bench.machine import MachineReport
     from jetvla.services.bench.results import Results
@@ -109,13 +129,15 @@ def _goals(arguments: argparse.Namespace, console: Console) -> Any:
     console.print(terminal(rows))
     console.print(str(machine))
     if arguments.write is not None:
-        write_between(arguments.write, "goals", markdown(rows, machine, *_times(arguments.folder)))
+        write_between(
+            arguments.write, "goals", markdown(rows, machine, *_times(Results.files(arguments.folder).values()))
+        )
     return [dataclasses.asdict(row) for row in rows]
 
 
-def _times(folder: Path) -> tuple[datetime, datetime]:
+def _times(figures: Iterable[Path]) -> tuple[datetime, datetime]:
     """When the oldest and the newest figures were written."""
-    written = [path.stat().st_mtime for path in folder.glob("*.json")]
+    written = [path.stat().st_mtime for path in figures]
     began, ended = (datetime.fromtimestamp(t, timezone.utc) for t in (min(written), max(written)))
     return began, ended
 

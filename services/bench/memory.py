@@ -6,7 +6,6 @@ so that two processes may be added up. Both have joined ROS 2 and have acted at 
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,39 +17,13 @@ from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.bench.node import CourseNode
 from jetvla.services.bench.site import Site, site
+from jetvla.services.resident import Resident
 from jetvla.services.supervisor import GUARD, POLICY, Daemons
 
 TURNS = 3
 ACTIONS = 20
 _PATIENCE_S = 120.0
 _LOOK_EVERY_S = 0.1
-
-
-@dataclass(frozen=True)
-class Resident:
-    """Memory of one process, MB.
-
-    Attributes:
-        pss: proportional set size.
-        rss: all that is resident, shared pages in full.
-        anonymous: what is in no file.
-    """
-
-    pss: float
-    rss: float
-    anonymous: float
-
-    @classmethod
-    def of(cls, pid: int) -> Resident:
-        """As the kernel counts it now."""
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        kilobytes = dict(re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE))
-        return cls(*(int(kilobytes[name]) * 1024 / 1e6 for name in ("Pss", "Rss", "Anonymous")))
-
-    @classmethod
-    def median(cls, taken: list[Resident]) -> Resident:
-        pss, rss, anonymous = np.median([(r.pss, r.rss, r.anonymous) for r in taken], axis=0)
-        return cls(float(pss), float(rss), float(anonymous))
 
 
 @dataclass(frozen=True)
@@ -84,7 +57,7 @@ def memory(bundle: Path, engines: Path, files: Path, turns: int = TURNS) -> Memo
             guards.append(guard)
             policies.append(policy)
             courses.append(_course(place, files))
-    return Memory(Resident.median(guards), Resident.median(policies), Resident.median(courses), turns)
+    return Memory(_median(guards), _median(policies), _median(courses), turns)
 
 
 def _ours(place: Site) -> tuple[Resident, Resident]:
@@ -105,3 +78,8 @@ def _course(place: Site, files: Path) -> Resident:
         for _ in range(ACTIONS - 1):
             node.act_again()
         return Resident.of(node.pid)
+
+
+def _median(taken: list[Resident]) -> Resident:
+    pss, rss, anonymous = np.median([(r.pss, r.rss, r.anonymous) for r in taken], axis=0)
+    return Resident(float(pss), float(rss), float(anonymous))

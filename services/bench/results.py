@@ -35,10 +35,15 @@ class Results:
     memory: Memory | None = None
 
     @classmethod
+    def files(cls, folder: Path) -> dict[str, Path]:
+        """The files that are there, by field."""
+        named = {field.name: folder / f"{field.name}.json" for field in fields(cls)}
+        return {name: path for name, path in named.items() if path.is_file()}
+
+    @classmethod
     def read(cls, folder: Path) -> Results:
         """The files of ``folder``; JetvlaError if there is none, or one is of another version."""
-        hints = get_type_hints(cls)
-        found = {f.name: folder / f"{f.name}.json" for f in fields(cls) if (folder / f"{f.name}.json").is_file()}
+        hints, found = get_type_hints(cls), cls.files(folder)
         if not found:
             raise JetvlaError(f"{folder} holds no figures; make them with 'make bench'")
         return cls(**{name: _read(path, hints[name]) for name, path in found.items()})

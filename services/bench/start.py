@@ -9,8 +9,6 @@ Python is started for each, and all files are in the page cache.
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -20,16 +18,12 @@ import numpy as np
 
 from jetvla.engines.bench.ratio import Ratio
 from jetvla.engines.bench.turns import Tally, family_s, take_turns
-from jetvla.runtime.config import load_config
-from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.link.protocol import ChunkMessage
-from jetvla.runtime.link.server import GuardLink
+from jetvla.services.bench.answers import answers
 from jetvla.services.bench.node import CourseNode
 from jetvla.services.bench.site import Site, site
-from jetvla.services.supervisor import POLICY, Daemons
 
 ACCEPTED = 5
-_WAIT_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -75,18 +69,11 @@ def cold_start(bundle: Path, engines: Path, files: Path, accepted: int = ACCEPTE
 
 
 def _ours(place: Site) -> float:
-    link = GuardLink(load_config(place.config).socket, {os.getuid()})
-    try:
-        with place.log.open("ab") as log:
-            began = time.perf_counter()
-            with Daemons(place.config, (POLICY,), log) as daemons:
-                while not any(isinstance(event, ChunkMessage) for event in link.poll()):
-                    if daemons.dead():
-                        raise JetvlaError(f"the policy ended: {place.log.read_text(errors='replace')[-2000:]}")
-                    select.select([link], [], [], _WAIT_S)
-                return time.perf_counter() - began
-    finally:
-        link.close()
+    began = time.perf_counter()
+    with answers(place) as policy:
+        while not any(isinstance(event, ChunkMessage) for event in policy.wait()):
+            pass
+        return time.perf_counter() - began
 
 
 def _course(place: Site, files: Path) -> float:

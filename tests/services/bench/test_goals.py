@@ -20,10 +20,11 @@ from jetvla.services.bench.__main__ import main
 from jetvla.services.bench.beside import Beside, Steps
 from jetvla.services.bench.goals import GOALS, Measured, verdict
 from jetvla.services.bench.machine import MachineReport
-from jetvla.services.bench.memory import Memory, Resident
+from jetvla.services.bench.memory import Memory
 from jetvla.services.bench.results import Results
 from jetvla.services.bench.start import ColdStart, Starts
 from jetvla.services.bench.table import lines, write_between
+from jetvla.services.resident import Resident
 
 
 def _row(way: str, ms: float, error: float) -> Row:

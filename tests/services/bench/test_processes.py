@@ -19,9 +19,10 @@ from jetvla.runtime.keys import load_trusted
 from jetvla.services.bench import beside as beside_module
 from jetvla.services.bench.beside import beside
 from jetvla.services.bench.course_files import write_course_files
-from jetvla.services.bench.memory import Resident, memory
+from jetvla.services.bench.memory import memory
 from jetvla.services.bench.site import site
 from jetvla.services.bench.start import cold_start
+from jetvla.services.resident import Resident
 
 pytestmark = pytest.mark.build
 
