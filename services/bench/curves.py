@@ -35,10 +35,12 @@ def _draw(axis: Axis, points: list[Point], path: Path) -> Path:
     memory, x = figure.add_subplot(), [p.value for p in points]
     memory.plot(x, [p.memory_mb for p in points], "s-", color=_MEMORY, label="memory")
     memory.set_ylabel("MB", color=_MEMORY)
-    if all(p.step_ms is not None for p in points):
+    steps = [p.step_ms for p in points if p.step_ms is not None]
+    ages = [p.age_ms for p in points if p.age_ms is not None]
+    if steps and ages:
         times = memory.twinx()
-        times.plot(x, [p.step_ms for p in points], "o-", color=_TIME, label="step")
-        times.plot(x, [p.age_ms for p in points], "o--", color=_AGE, label="age")
+        times.plot(x, steps, "o-", color=_TIME, label="step")
+        times.plot(x, ages, "o--", color=_AGE, label="age")
         times.set_ylabel("ms", color=_TIME)
         times.set_ylim(bottom=0)
         times.legend(loc="upper left", fontsize="small")
