@@ -22,7 +22,7 @@ _NO_BYTE_CODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """1 on a user's error, too few undisturbed samples; missed goals are said and no error."""
+    """1 on a user's error, or if a goal could not be judged; a goal that is missed is said, and no error."""
     parser = argparse.ArgumentParser(
         prog="python -m jetvla.services.bench",
         description=bench.__doc__,
@@ -53,24 +53,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     os.environ.pop(_NO_BYTE_CODE, None)
     try:
-        figures = arguments.run(arguments, Console(width=160))
+        figures, judged = arguments.run(arguments, Console(width=160))
     except JetvlaError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return 0 if judged else 1
 
 
-def _course_files(arguments: argparse.Namespace, console: Console) -> Any:
+def _course_files(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.course_files import write_course_files
 
     write_course_files(arguments.size, arguments.folder)
     console.print(f"files of the course's node, {arguments.size} size, random weights: {arguments.folder}")
-    return {"folder": str(arguments.folder), "size": arguments.size}
+    return {"folder": str(arguments.folder), "size": arguments.size}, True
 
 
-def _start(arguments: argparse.Namespace, console: Console) -> Any:
+def _start(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.start import cold_start
 
     found = cold_start(arguments.bundle, arguments.engines, arguments.course)
@@ -78,10 +78,10 @@ def _start(arguments: argparse.Namespace, console: Console) -> Any:
         f"cold start to first action: ours {found.ours.median_s:.2f} s, the course {found.course.median_s:.2f} s, "
         f"{found.ratio.value:.1f}x ({found.ratio.low:.1f} to {found.ratio.high:.1f})"
     )
-    return dataclasses.asdict(found)
+    return dataclasses.asdict(found), True
 
 
-def _memory(arguments: argparse.Namespace, console: Console) -> Any:
+def _memory(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.memory import memory
 
     found = memory(arguments.bundle, arguments.engines, arguments.course)
@@ -90,10 +90,10 @@ def _memory(arguments: argparse.Namespace, console: Console) -> Any:
             f"{name}: PSS {resident.pss:.0f} MB, RSS {resident.rss:.0f} MB, {resident.anonymous:.0f} MB in no file"
         )
     console.print(f"both of ours together take {found.ratio:.1f} times less")
-    return dataclasses.asdict(found)
+    return dataclasses.asdict(found), True
 
 
-def _beside(arguments: argparse.Namespace, console: Console) -> Any:
+def _beside(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.beside import beside
 
     found = beside(arguments.bundle, arguments.engines)
@@ -101,10 +101,10 @@ def _beside(arguments: argparse.Namespace, console: Console) -> Any:
         f"a turn of the policy: {found.alone.ms:.1f} ms alone, {found.guarded.ms:.1f} ms beside the guard, "
         f"{(found.ratio.value - 1):+.1%} ({(found.ratio.low - 1):+.1%} to {(found.ratio.high - 1):+.1%})"
     )
-    return dataclasses.asdict(found)
+    return dataclasses.asdict(found), True
 
 
-def _growth(arguments: argparse.Namespace, console: Console) -> Any:
+def _growth(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.curves import draw, markdown
     from jetvla.services.bench.growth import cases, grow
     from jetvla.services.bench.machine import MachineReport
@@ -116,10 +116,10 @@ def _growth(arguments: argparse.Namespace, console: Console) -> Any:
     if arguments.write is not None:
         pictures = draw(points, arguments.write.parent / "growth")
         write_between(arguments.write, "growth", markdown(points, pictures, arguments.write, MachineReport.here()))
-    return [dataclasses.asdict(point) for point in points]
+    return [dataclasses.asdict(point) for point in points], True
 
 
-def _goals(arguments: argparse.Namespace, console: Console) -> Any:
+def _goals(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
     from jetvla.services.bench.machine import MachineReport
     from jetvla.services.bench.results import Results
     from jetvla.services.bench.table import lines, markdown, terminal, write_between
@@ -132,7 +132,7 @@ def _goals(arguments: argparse.Namespace, console: Console) -> Any:
         write_between(
             arguments.write, "goals", markdown(rows, machine, *_times(Results.files(arguments.folder).values()))
         )
-    return [dataclasses.asdict(row) for row in rows]
+    return [dataclasses.asdict(row) for row in rows], all(row.judged for row in rows)
 
 
 def _times(figures: Iterable[Path]) -> tuple[datetime, datetime]:

@@ -1,10 +1,10 @@
 """From the start of a process to its first action, ours beside the course's.
 
 Ours is the policy process, as the service starts it: it verifies the whole bundle, opens what was compiled, passes its
-golden self-test, and sends its first chunk, which this process receives at the guard's end of the link. The guard
-starts beside it on a robot, and is sooner ready. The course's imports torch and transformers, makes the network from
-its pretrained encoders, loads the trained state and acts; it verifies and tests nothing. Neither joins ROS 2 here.
-Python is started for each, and all files are in the page cache.
+golden self-test, and sends its first chunk, which this process receives at the guard's end of the link. The guard's own
+start is not counted. The course's imports torch and transformers, makes the network from its pretrained encoders, loads
+the trained state and acts; it verifies and tests nothing. Neither joins ROS 2 here. Python is started for each, and all
+files are in the page cache.
 """
 
 from __future__ import annotations

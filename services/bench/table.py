@@ -14,7 +14,7 @@ from jetvla.services.bench.goals import GOALS, Bound, Goal, Measured, Verdict, v
 from jetvla.services.bench.machine import MachineReport
 
 _HEAD = ("goal", "ours", "baseline", "result", "gate", "aim", "verdict")
-_FAILED: tuple[Verdict, ...] = ("MISSED", "TOO FEW SAMPLES", "not measured")
+_UNJUDGED: tuple[Verdict, ...] = ("TOO FEW SAMPLES", "not measured")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,12 @@ class Line:
     note: str
 
     @property
+    def judged(self) -> bool:
+        return self.verdict not in _UNJUDGED
+
+    @property
     def failed(self) -> bool:
-        return self.verdict in _FAILED
+        return not self.judged or self.verdict == "MISSED"
 
     @property
     def cells(self) -> tuple[str, ...]:

@@ -102,6 +102,15 @@ def test_figures_are_read_as_they_were_written(results: Results, written: Path) 
     assert Results.read(written) == results
 
 
+def test_a_goal_that_could_not_be_judged_ends_in_an_error_and_a_missed_one_does_not(written: Path) -> None:
+    jitter = json.loads((written / "jitter.json").read_text())
+    jitter[0]["p99_us"] = 999.0
+    (written / "jitter.json").write_text(json.dumps(jitter), encoding="utf-8")
+    assert main(["goals", str(written)]) == 0
+    (written / "jitter.json").unlink()
+    assert main(["goals", str(written)]) == 1
+
+
 def test_a_damaged_file_of_figures_is_named(written: Path) -> None:
     (written / "start.json").write_text('{"ours": 1}', encoding="utf-8")
     with pytest.raises(JetvlaError, match=r"start\.json"):
