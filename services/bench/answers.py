@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ from jetvla.services.bench.site import Site
 from jetvla.services.supervisor import POLICY, Daemons
 
 _WAIT_S = 0.1
+# All that one policy is watched for.
+PATIENCE_S = 300.0
 
 
 class Answers:
@@ -23,14 +26,18 @@ class Answers:
     def __init__(self, place: Site, link: GuardLink, daemons: Daemons) -> None:
         self._place, self._link, self._daemons = place, link, daemons
         self.pid = daemons.processes[POLICY].pid
+        self._give_up_s = time.monotonic() + PATIENCE_S
 
     def wait(self) -> list[Message | LinkLost]:
-        """The next messages, as soon as there are any; JetvlaError if the policy has ended."""
-        while not (events := self._link.poll()):
-            if self._daemons.dead():
-                raise JetvlaError(f"the policy ended: {self._place.log.read_text(errors='replace')[-2000:]}")
+        """The next messages, as soon as there are any; JetvlaError if the policy has ended, or after too long."""
+        while True:
+            late = time.monotonic() > self._give_up_s
+            if self._daemons.dead() or late:
+                said = self._place.log.read_text(errors="replace")[-2000:]
+                raise JetvlaError(f"the policy {f'took {PATIENCE_S:g} s' if late else 'ended'}: {said}")
+            if events := self._link.poll():
+                return events
             select.select([self._link], [], [], _WAIT_S)
-        return events
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
+from jetvla.services.bench import answers as answers_module
 from jetvla.services.bench import beside as beside_module
 from jetvla.services.bench.beside import beside
 from jetvla.services.bench.course_files import write_course_files
@@ -72,6 +73,18 @@ def test_a_policy_that_does_not_start_is_no_sample(signed_bundle: Path, engines:
     golden.write_bytes(golden.read_bytes()[:-1])
     with pytest.raises(JetvlaError, match=r"golden\.npz"):
         cold_start(signed_bundle, engines, course, accepted=1)
+
+
+def test_a_policy_is_not_waited_for_without_end(
+    signed_bundle: Path, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers_module, "PATIENCE_S", 0.0)
+    with (
+        site(signed_bundle, engines) as place,
+        answers_module.answers(place) as policy,
+        pytest.raises(JetvlaError, match="took 0 s"),
+    ):
+        policy.wait()
 
 
 @pytest.mark.usefixtures("ros")
