@@ -16,7 +16,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-numerics flash flash-test size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-growth bench-numerics flash flash-test size clean
 
 setup: $(STAMP)
 
@@ -99,14 +99,36 @@ $(BENCH)/table-robot: $(STAMP)
 	$(BIN)/jetvla simulate --record $(BENCH)/episodes --episodes 200
 	$(BIN)/jetvla build engines/zoo/table-robot --episodes $(BENCH)/episodes --overwrite -o $@
 
-# Speed of the reference size beside the course's way, and fidelity of a trained policy beside the default quantizer's.
-bench: $(BENCH)/base $(BENCH)/table-robot
+# What the course's node loads at its start.
+$(BENCH)/course: $(STAMP)
+	mkdir -p $(@D)
+	$(BIN)/python -m jetvla.services.bench course-files $@
+
+# What a row of the table of goals comes from; a measurement that fails leaves its rows "not measured".
+FIGURES := speed choice overhead jitter beside start memory
+
+# Every goal of docs/performance.md, measured beside its baseline; the table goes into the document. Needs an idle
+# machine: samples in which other programs used the CPU are dropped.
+bench: $(BENCH)/base $(BENCH)/table-robot $(BENCH)/course
+	rm -f $(FIGURES:%=$(BENCH)/%.json)
 	$(BIN)/jetvla compile $(BENCH)/base --unsigned --engines $(BENCH)/engines --threads $$(nproc)
 	$(BIN)/jetvla compile $(BENCH)/table-robot --unsigned --engines $(BENCH)/engines
-	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/speed.json speed $(BENCH)/base --engines $(BENCH)/engines
-	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/fidelity.json \
+	-$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/speed.json speed $(BENCH)/base --engines $(BENCH)/engines
+	-$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/fidelity.json \
 	    fidelity $(BENCH)/table-robot $(BENCH)/episodes --engines $(BENCH)/engines
-	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/jitter.json jitter $(BENCH)/base
+	-$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/choice.json choice $(BENCH)/base --engines $(BENCH)/engines
+	-$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/overhead.json overhead $(BENCH)/base
+	-$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/jitter.json jitter $(BENCH)/base
+	-$(BIN)/python -m jetvla.services.bench --json $(BENCH)/beside.json beside $(BENCH)/base --engines $(BENCH)/engines
+	-$(BIN)/python -m jetvla.services.bench --json $(BENCH)/start.json \
+	    start $(BENCH)/base --engines $(BENCH)/engines --course $(BENCH)/course
+	-$(BIN)/python -m jetvla.services.bench --json $(BENCH)/memory.json \
+	    memory $(BENCH)/base --engines $(BENCH)/engines --course $(BENCH)/course
+	$(BIN)/python -m jetvla.services.bench goals $(BENCH) --write docs/performance.md
+
+# How step time, age and memory grow with the policy. An interrupted run goes on where it was.
+bench-growth: $(BENCH)/table-robot
+	$(BIN)/python -m jetvla.services.bench growth $(BENCH)/growth --episodes $(BENCH)/episodes --write docs/performance.md
 
 # INT8 of the reference size with outlier channels, with and without SmoothQuant, and the builder's memory.
 bench-numerics: setup

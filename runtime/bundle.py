@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +93,12 @@ def digest_file(path: Path) -> FileSpec:
     return FileSpec(sha256=sha.hexdigest(), size=size)
 
 
+def _digests(folder: Path, names: Sequence[str]) -> Iterator[FileSpec]:
+    """Digests of files in the order of ``names``, found on all cores: SHA-256 lets go of the interpreter."""
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(lambda name: digest_file(folder / name), names)
+
+
 def digest_files(folder: Path) -> dict[str, FileSpec]:
     """Digest of every file of a bundle folder but the manifest and its signature, sorted by name."""
     names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, SIGNATURE))
@@ -107,10 +116,10 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     if unsafe:
         raise BundleError(f"{path}: {MANIFEST} names files outside the bundle: {', '.join(unsafe)}")
     present = {p.name for p in path.iterdir()} - {MANIFEST, SIGNATURE}
-    for name, expected in manifest.files.items():
+    for name in manifest.files:
         if name not in present:
             raise BundleError(f"{path}: {name} is missing; copy the bundle again")
-        actual = digest_file(path / name)
+    for (name, expected), actual in zip(manifest.files.items(), _digests(path, list(manifest.files)), strict=True):
         if actual != expected:
             what = "size" if actual.size != expected.size else "content"
             raise BundleError(f"{path}: {name} is altered (its {what} differs from the manifest); copy it again")

@@ -44,7 +44,7 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="jetvla-profile-") as folder:
         place = Path(folder)
         (place / "run").mkdir()
-        settings = _settings(opened, trusted, camera or f"frames:{_pictures(place)}", instruction, precision)
+        settings = _settings(opened, trusted, camera or f"frames:{write_pictures(place)}", instruction, precision)
         path = place / "jetvla.yaml"
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         with Daemons(path, (POLICY,)) as daemons, GuardProcess(load_config(path), opened) as guard:
@@ -147,8 +147,8 @@ def _settings(bundle: Bundle, trusted: Path, camera: str, instruction: str, prec
     }
 
 
-def _pictures(folder: Path) -> Path:
-    """Smooth random pictures, each another one, as a camera's would be."""
+def write_pictures(folder: Path) -> Path:
+    """Smooth random pictures, each another one, as a camera's would be, in ``folder``/pictures."""
     import cv2
 
     pictures = folder / "pictures"

@@ -45,6 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     five.add_argument("bundle", type=Path)
     five.add_argument("--seconds", type=float, default=30.0, help="of each way (default: 30)")
     five.set_defaults(run=_jitter)
+    six = kinds.add_parser("choice")
+    six.add_argument("bundle", type=Path)
+    six.add_argument("--engines", type=Path, required=True, metavar="DIR")
+    six.add_argument("--threads", type=int, default=os.cpu_count(), help="of every candidate (default: every core)")
+    six.set_defaults(run=_choice)
+    seven = kinds.add_parser("overhead")
+    seven.add_argument("bundle", type=Path)
+    seven.set_defaults(run=_overhead)
     three = kinds.add_parser("numerics")
     three.add_argument("--size", choices=("base", "tiny"), default="base")
     three.set_defaults(run=_numerics)
@@ -127,6 +135,33 @@ def _jitter(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]
         table.add_row(r.way, r.scheduling, f"{r.p50_us:.0f}", f"{r.p99_us:.0f}", f"{r.max_us:.0f}")
     console.print(table)
     return [dataclasses.asdict(row) for row in rows], True
+
+
+def _choice(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
+    from jetvla.engines.bench.choice import choice
+    from jetvla.runtime.bundle import Bundle
+
+    result = choice(Bundle.open(arguments.bundle, None), arguments.engines, arguments.threads)
+    title = f"candidates that compute right, {arguments.threads} threads, medians, samples in turns"
+    table = _table(title, "candidate", "ms", "samples", "dropped")
+    for c in result.candidates:
+        name = f"{c.name} (chosen)" if c.name == result.chosen else c.name
+        table.add_row(name, f"{c.ms:.1f}", str(c.accepted), str(c.dropped))
+    console.print(table)
+    return dataclasses.asdict(result), all(c.accepted >= ACCEPTED for c in result.candidates)
+
+
+def _overhead(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:
+    from jetvla.engines.bench.overhead import FRAMES, overhead
+    from jetvla.runtime.bundle import Bundle
+
+    result = overhead(Bundle.open(arguments.bundle, None))
+    title = f"one 640x480 frame outside the engine, milliseconds, runs of {FRAMES} frames in turns"
+    table = _table(title, "way", "p50", "p99", "runs", "dropped")
+    for c in result.costs:
+        table.add_row(c.way, f"{c.p50_ms:.2f}", f"{c.p99_ms:.2f}", str(c.accepted), str(c.dropped))
+    console.print(table)
+    return dataclasses.asdict(result), all(c.accepted >= ACCEPTED for c in result.costs)
 
 
 def _numerics(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]:

@@ -31,6 +31,7 @@ from jetvla.runtime.guard.scheduling import LinuxKernel, be_timely
 from jetvla.runtime.policy.model import Model, Variant
 from jetvla.runtime.preprocess import resize
 
+GUARD_WAY = "guard: own process, absolute deadlines"
 RATE_HZ = 100.0
 # Turns of each way; a machine's load drifts.
 TURNS = 3
@@ -52,7 +53,7 @@ class Jitter:
 
 def jitter(path: Path, seconds: float) -> list[Jitter]:
     """Measure both ways in turns, each for ``seconds`` in all, beside the bundle at ``path``."""
-    ways = (("guard: own process, absolute deadlines", _ours), ("one process, policy in a thread", _naive))
+    ways = ((GUARD_WAY, _ours), ("one process, policy in a thread", _naive))
     late: dict[str, list[float]] = {name: [] for name, _ in ways}
     granted: dict[str, str] = {}
     for _ in range(TURNS):

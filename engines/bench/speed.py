@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from jetvla.engines.bench.loop import SENTENCE
 from jetvla.engines.bench.profile import TimeShare, time_share
 from jetvla.engines.bench.turns import ACCEPTED, Way, error, measure
 from jetvla.engines.bench.ways import compiled_variant, course, default_quantizer, ours, padded_course
@@ -20,8 +21,6 @@ from jetvla.engines.runner import GraphRunner
 from jetvla.engines.sources import Declared, random_policy
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.policy.model import Variant
-
-SENTENCE = "pick up the red block"
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Speed:
-    """``rows`` of all ways, and where the compiled variant's time goes."""
+    """All ways, and where the compiled variant's time goes.
 
-    rows: tuple[Row, ...]
+    Attributes:
+        padded: the course's way at the fixed length of an exported graph.
+        default: static INT8 with the quantizer's defaults.
+    """
+
+    course: Row
+    padded: Row
+    fp32: Row
+    default: Row
+    portable: Row
+    compiled: Row
     share: TimeShare
     threads: int
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The ways, in turn."""
+        return self.course, self.padded, self.fp32, self.default, self.portable, self.compiled
 
 
 def speed(bundle: Bundle, engines: Path, threads: int) -> Speed:
@@ -70,9 +84,9 @@ def speed(bundle: Bundle, engines: Path, threads: int) -> Speed:
         del language
         ways = [course(policy, SENTENCE), padded_course(policy, SENTENCE)]
         ways += [ours(bundle, variant, name, threads, SENTENCE) for name, variant in variants]
-        rows = compared(ways)
+        plain, padded, fp32, default, portable, best = compared(ways)
         share = time_share(compiled.step.path, next(iter(feeds)), threads)
-    return Speed(tuple(rows), share, threads)
+    return Speed(plain, padded, fp32, default, portable, best, share, threads)
 
 
 def compared(ways: Sequence[Way], accepted: int = ACCEPTED) -> list[Row]:

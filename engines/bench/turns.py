@@ -10,7 +10,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ OTHERS = 0.05
 CAMERA_SIZE = (480, 640, 3)
 
 Actions = NDArray[np.float32]
+Sample = TypeVar("Sample")
 
 
 @dataclass(frozen=True)
@@ -32,37 +35,60 @@ class Way:
 
 
 @dataclass
-class Tally:
-    """Samples of one way, seconds; and how many were dropped."""
+class Tally(Generic[Sample]):
+    """Samples of one way; and how many were dropped."""
 
-    accepted: list[float]
+    accepted: list[Sample]
     dropped: int = 0
 
 
-def measure(ways: Sequence[Way], accepted: int) -> list[Tally]:
-    """Time the ways in turns until each has ``accepted`` samples, or after ten times as many turns."""
+def measure(ways: Sequence[Way], accepted: int) -> list[Tally[float]]:
+    """Time the ways in turns, in seconds, all on the same images; see :func:`take_turns`."""
     rng = np.random.default_rng(0)
     for way in ways:
         way.act(rng.integers(0, 256, CAMERA_SIZE, np.uint8))
-    tallies = [Tally([]) for _ in ways]
+    return take_turns([partial(_timed, way, np.random.default_rng(1)) for way in ways], accepted)
+
+
+def _timed(way: Way, rng: np.random.Generator) -> float:
+    image = rng.integers(0, 256, CAMERA_SIZE, np.uint8)
+    began = time.perf_counter()
+    way.act(image)
+    return time.perf_counter() - began
+
+
+def take_turns(
+    calls: Sequence[Callable[[], Sample]], accepted: int, own_s: Callable[[], float] = time.process_time
+) -> list[Tally[Sample]]:
+    """Take a sample of every call in turns until each has ``accepted`` ones, or after ten times as many turns.
+
+    Args:
+        own_s: CPU time, seconds, of all that is measured; what else the machine did is other processes' work.
+    """
+    tallies: list[Tally[Sample]] = [Tally([]) for _ in calls]
     for _ in range(10 * accepted):
-        image = rng.integers(0, 256, CAMERA_SIZE, np.uint8)
-        for way, tally in zip(ways, tallies, strict=True):
-            _sample(way, image, tally)
+        for call, tally in zip(calls, tallies, strict=True):
+            _sample(call, tally, own_s)
         if all(len(t.accepted) >= accepted for t in tallies):
             break
     return tallies
 
 
-def _sample(way: Way, image: NDArray[np.uint8], tally: Tally) -> None:
-    busy, own, began = _busy_s(), time.process_time(), time.perf_counter()
-    way.act(image)
+def _sample(call: Callable[[], Sample], tally: Tally[Sample], own_s: Callable[[], float]) -> None:
+    busy, own, began = _busy_s(), own_s(), time.perf_counter()
+    sample = call()
     seconds = time.perf_counter() - began
-    others = (_busy_s() - busy) - (time.process_time() - own)
+    others = (_busy_s() - busy) - (own_s() - own)
     if others > OTHERS * seconds * (os.cpu_count() or 1) + 1 / os.sysconf("SC_CLK_TCK"):
         tally.dropped += 1
     else:
-        tally.accepted.append(seconds)
+        tally.accepted.append(sample)
+
+
+def family_s() -> float:
+    """CPU seconds of this process and of its children that have ended; an ``own_s``."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _busy_s() -> float:

@@ -52,7 +52,12 @@ def _eager(policy: Policy, sentence: str, name: str) -> Way:
 def ours(bundle: Bundle, variant: Variant, name: str, threads: int, sentence: str) -> Way:
     """jetvla's runtime on one variant of a bundle's graphs; the language result is kept."""
     model = Model(bundle, load_backend("onnxruntime"), variant, EngineOptions(threads=threads), MonotonicClock())
-    camera, spec = bundle.manifest.cameras[0], bundle.manifest.resize
+    return acting(model, name, sentence)
+
+
+def acting(model: Model, name: str, sentence: str) -> Way:
+    """An opened model of one camera."""
+    camera, spec = model.bundle.manifest.cameras[0], model.bundle.manifest.resize
 
     def act(image: NDArray[np.uint8]) -> Actions:
         inputs = {f"image_{camera.name}": resize(image, camera.height, camera.width, spec)[None]}

@@ -34,12 +34,15 @@ class EngineOptions:
         memory: name of the device memory, for an engine on a GPU; ``auto`` takes the best that is installed.
         profile: a folder for what the library writes about the time of each layer, for
             :meth:`Engine.layer_profile`; None keeps no times. Steps take longer with it.
+        seldom: it runs once in a while, and in between should cost as little memory as it can, even if a run then
+            takes longer.
     """
 
     threads: int | None = None
     spinning: bool = False
     memory: str = "auto"
     profile: Path | None = None
+    seldom: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from jetvla.runtime.backends.base import (
     check_interface,
     spare_one_core,
 )
+from jetvla.runtime.backends.mapped import let_go
 from jetvla.runtime.backends.onnxruntime_profile import layer_times
 from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError, MissingDependency
@@ -31,6 +32,11 @@ _DTYPES: dict[str, Dtype] = {
     "tensor(float16)": "float16",
     "tensor(bool)": "bool",
 }
+
+
+def weights_file(path: Path) -> Path:
+    """Where the builder puts the weights of the ONNX file ``path``, if it does not leave them inside."""
+    return path.with_name(f"{path.name}.data")
 
 
 def _library() -> Any:
@@ -67,6 +73,10 @@ def _session_options(options: EngineOptions, graph: GraphSpec) -> onnxruntime.Se
             "session.optimized_model_external_initializers_file_name", f"{graph.file}.weights"
         )
         session.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    if options.seldom:
+        # Weights stay as they lie in their file, mapped and not copied; rewriting the graph would copy some again.
+        session.add_session_config_entry("session.disable_prepacking", "1")
+        session.graph_optimization_level = _library().GraphOptimizationLevel.ORT_ENABLE_BASIC
     return session
 
 
@@ -88,9 +98,11 @@ def _described(path: Path, arguments: list[onnxruntime.NodeArg]) -> dict[str, Te
 
 
 class _OnnxRuntimeEngine(Engine):
-    def __init__(self, session: onnxruntime.InferenceSession, graph: GraphSpec, profile: Path | None) -> None:
+    def __init__(
+        self, session: onnxruntime.InferenceSession, graph: GraphSpec, profile: Path | None, seldom_mapped: Path | None
+    ) -> None:
         super().__init__(graph)
-        self._session, self._profile = session, profile
+        self._session, self._profile, self._seldom_mapped = session, profile, seldom_mapped
         self._outputs = list(graph.outputs)
         self._failures = _failures()
 
@@ -99,6 +111,8 @@ class _OnnxRuntimeEngine(Engine):
             arrays = self._session.run(self._outputs, inputs)
         except self._failures as error:
             raise EngineError(f"a step of {self.graph.file} failed: {error}") from error
+        if self._seldom_mapped is not None:
+            let_go(self._seldom_mapped)
         return dict(zip(self._outputs, arrays, strict=True))
 
     def layer_profile(self) -> LayerProfile | None:
@@ -129,7 +143,7 @@ class _OnnxRuntimeBackend:
             raise EngineError(f"ONNX Runtime runs {path} on {session.get_providers()}, not on {PROVIDERS}")
         check_interface(path, "input", graph.inputs, _described(path, session.get_inputs()))
         check_interface(path, "output", graph.outputs, _described(path, session.get_outputs()))
-        return _OnnxRuntimeEngine(session, graph, options.profile)
+        return _OnnxRuntimeEngine(session, graph, options.profile, weights_file(path) if options.seldom else None)
 
 
 BACKEND: Backend = _OnnxRuntimeBackend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -80,7 +81,8 @@ class Model:
         self._step = backend.open(*variant.step, options)
         self._language = None
         if manifest.text is not None and variant.language is not None:
-            engine = backend.open(*variant.language, options)
+            # It runs when the instruction changes.
+            engine = backend.open(*variant.language, replace(options, seldom=True))
             self._language = Language(bundle, manifest.text, engine, clock)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from jetvla.runtime import backends
 from jetvla.runtime.backends import BACKENDS, Engine, EngineOptions, load_backend
+from jetvla.runtime.backends import onnxruntime as onnxruntime_backend
 from jetvla.runtime.backends.base import spare_one_core
+from jetvla.runtime.backends.onnxruntime import weights_file
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import GraphSpec, TensorSpec
 
@@ -154,3 +157,40 @@ def test_versions_are_named() -> None:
 
     assert load_backend("onnxruntime").version() == onnxruntime.__version__
     assert load_backend("null").version() == "1"
+
+
+@pytest.fixture
+def heavy(tmp_path: Path) -> Path:
+    """A graph of 1 MB of weights in a file beside it, as the builder writes large ones."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    helper, numbers = onnx.helper, np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 512]) for name in ("x", "y"))
+    weights = onnx.numpy_helper.from_array(numbers, "w")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "heavy", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "heavy.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data", size_threshold=0)
+    return path
+
+
+def _resident(file: Path) -> int:
+    """Kilobytes of ``file`` that this process has in memory."""
+    parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+    return sum(int(p.split("\nRss:")[1].split()[0]) for p in parts if str(file) in p)
+
+
+def test_an_engine_that_runs_seldom_keeps_no_weights_in_memory_and_computes_the_same(
+    heavy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = TensorSpec(dtype="float32", shape=(1, 512))
+    graph = GraphSpec(file=heavy.name, inputs={"x": spec}, outputs={"y": spec})
+    backend, x = load_backend("onnxruntime"), np.ones((1, 512), np.float32)
+    expected = backend.open(heavy, graph, EngineOptions()).infer({"x": x})["y"]
+    seldom = backend.open(heavy, graph, EngineOptions(seldom=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(onnxruntime_backend, "let_go", lambda file: 0)
+        np.testing.assert_allclose(seldom.infer({"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
+        assert _resident(weights_file(heavy)) >= 1024
+    for _ in range(2):
+        np.testing.assert_allclose(seldom.infer({"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
+        assert _resident(weights_file(heavy)) == 0
