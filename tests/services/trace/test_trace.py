@@ -22,6 +22,7 @@ from jetvla.runtime.guard.events import Event
 from jetvla.runtime.telemetry import spans
 from jetvla.runtime.telemetry.span_reader import Span
 from jetvla.runtime.telemetry.spans import SpanRing
+from jetvla.runtime.telemetry.status import Status, write_status
 from jetvla.services.cli import main
 from jetvla.services.trace.events import TraceEvents
 from jetvla.services.trace.file import TraceFile
