@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "record": "record what the guard is told and what it answers, for Foxglove and for replay",
     "replay": "run the guard over a recording again, and compare every command",
     "simulate": "run the simulated table robot, or record demonstrations with it",
+    "trace": "write what the running daemons do when, for ui.perfetto.dev",
     "profile": "measure where every millisecond goes",
     "doctor": "say what is ready on this machine and what is not",
     "config": "check a configuration file, or print its JSON schema",

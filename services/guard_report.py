@@ -104,7 +104,8 @@ class GuardReport:
             # The language stages run once an instruction; their zero means that they did not run.
             if duration_ns := getattr(health.stages, name):
                 self.stages.record(name, duration_ns)
-        self._ran("link", health.sent_ns, max(self._taken_ns, health.sent_ns), frame_ns)
+        # A policy that was put off while it sent notes the time of it only after the chunk has been taken in.
+        self._ran("link", min(health.sent_ns, self._taken_ns), self._taken_ns, frame_ns)
 
     def woke(self, wake: Wake) -> None:
         """The next tick's thread was woken."""

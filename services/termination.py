@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -29,6 +29,18 @@ def ends_cleanly() -> Iterator[None]:
             if handler is signal.SIG_DFL:
                 signal.signal(number, _stop)
         yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def asked_to_end() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come meanwhile, for what ends by itself then and keeps what it has."""
+    asked: list[int] = []
+    former = {n: signal.signal(n, lambda number, _: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

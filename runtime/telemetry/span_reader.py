@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +90,9 @@ def _open(path: Path) -> tuple[mmap.mmap, int]:
         with path.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino
             ring = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
+            magic, version, size, *_ = HEADER.unpack_from(ring)
+    except (OSError, ValueError, struct.error) as error:
         raise JetvlaError(f"{path}: no spans can be read ({error}); start the daemons with 'jetvla run'") from error
-    magic, version, size, *_ = HEADER.unpack_from(ring)
     if (magic, version, size) != (MAGIC, VERSION, SPAN.size):
         ring.close()
         raise JetvlaError(f"{path} holds no spans of this version; restart the daemons")

@@ -11,12 +11,12 @@ waits for the recorder. Only root and the guard's own user may record.
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 from pathlib import Path
 
 from jetvla.runtime.config import load_config
 from jetvla.services.operator import add_config_option
+from jetvla.services.termination import asked_to_end
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,14 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.services.recording.recorder import record
 
     tap = load_config(arguments.config).tap
-    asked: list[int] = []
-    former = {n: signal.signal(n, lambda number, _: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     deadline = time.monotonic() + arguments.seconds if arguments.seconds is not None else float("inf")
-    try:
-        recorded = record(tap, arguments.output, lambda: bool(asked) or time.monotonic() > deadline)
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    with asked_to_end() as asked:
+        recorded = record(tap, arguments.output, lambda: asked() or time.monotonic() > deadline)
     if recorded.ended:
         print("the guard has ended")
     for topic, count in sorted(recorded.counts.items()):

@@ -119,6 +119,7 @@ def test_no_ring_and_a_strange_one_are_named(path: Path, monkeypatch: pytest.Mon
     SpanRing(path, 0)
     with pytest.raises(JetvlaError, match=r"no spans of this version; restart the daemons"):
         SpanReader(path).read()
-    path.write_bytes(b"")
-    with pytest.raises(JetvlaError, match="no spans can be read"):
-        SpanReader(path).read()
+    for torn in (b"", b"JVLASPAN"):
+        path.write_bytes(torn)
+        with pytest.raises(JetvlaError, match="no spans can be read"):
+            SpanReader(path).read()

@@ -1,0 +1,1 @@
+"""What the daemons ran when, as a file that ui.perfetto.dev opens."""
