@@ -48,9 +48,9 @@ def _print(status: Status, console: Console) -> None:
         console.print(event)
 
 
-def stage_table(stages: dict[str, dict[str, float]]) -> Table:
+def stage_table(stages: dict[str, dict[str, float]], title: str = "milliseconds") -> Table:
     """Milliseconds per stage, as percentiles."""
-    table = Table(title="milliseconds", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("stage")
     columns = ("p50", "p90", "p99", "p99.9", "max", "count")
     for column in columns:
