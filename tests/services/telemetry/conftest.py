@@ -25,7 +25,7 @@ from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.runtime.telemetry.status import Status, write_status
 
 # Only for a test that would otherwise hang; nothing here measures speed.
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 REPORT = Status(
     written_ns=0,
     pid=1,
@@ -116,7 +116,7 @@ class Scrape:
 
 def scrape(port: int) -> Scrape | None:
     """None while nothing is served."""
-    with suppress(URLError, ConnectionError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with suppress(URLError, ConnectionError), urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
         return Scrape(list(text_string_to_metric_families(answer.read().decode())))
     return None
 

@@ -20,7 +20,7 @@ import yaml
 import jetvla.services.telemetry
 from jetvla.services.telemetry.catalogue import METRICS
 
-from .conftest import Exporter, Robot, free_port, wait_for
+from .conftest import PATIENCE_S, Exporter, Robot, free_port, wait_for
 from .promql import metrics_of
 
 ROOM = Path(next(iter(jetvla.services.telemetry.__path__)))
@@ -106,7 +106,7 @@ class Prometheus:
         folder.mkdir()
         self._port, self._log = free_port(), folder / "log"
         settings = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
             "rule_files": [str(ALERTS.resolve())],
             "scrape_configs": [
                 {
@@ -132,7 +132,7 @@ class Prometheus:
         assert self.process.poll() is None, self._log.read_text()
         address = f"http://127.0.0.1:{self._port}/api/v1/{what}?{urlencode(parameters)}"
         try:
-            with urlopen(address, timeout=10) as answer:
+            with urlopen(address, timeout=PATIENCE_S) as answer:
                 return json.load(answer)["data"]
         except HTTPError as error:
             if error.code == 503:  # it is starting
