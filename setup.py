@@ -8,7 +8,10 @@ setup(
     packages=[f"jetvla.{p}" for folder in FOLDERS for p in find_packages(include=[folder, f"{folder}.*"])],
     package_dir={f"jetvla.{folder}": folder for folder in FOLDERS},
     package_data={
-        f"jetvla.{folder}": ["py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css", "launch/*.launch.py"]
+        f"jetvla.{folder}": [
+            *("py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css", "launch/*.launch.py"),
+            *("telemetry/grafana/*.json", "telemetry/prometheus/*.yml"),
+        ]
         for folder in FOLDERS
     },
 )

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "arm": "let the robot move (also: --disarm, --reset)",
     "say": "give the robot an instruction",
     "status": "print what the running daemons report",
+    "top": "watch the running robot: rates, ages, stage times, faults, memory, heat and power",
     "audit": "check and print the log of everything that the guard clipped, refused and stopped for",
     "record": "record what the guard is told and what it answers, for Foxglove and for replay",
     "replay": "run the guard over a recording again, and compare every command",

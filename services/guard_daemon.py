@@ -36,7 +36,8 @@ def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
     # holds the interpreter lock holds up the tick.
     be_timely(LinuxKernel(), SERVANTS_PRIORITY)
     with GuardProcess(config, bundle) as process:
-        process.report.scheduling = describe(be_timely(LinuxKernel()))
+        scheduling = be_timely(LinuxKernel())
+        process.report.scheduling, process.report.rung = describe(scheduling), scheduling.rung
         log.info("scheduling: %s", process.report.scheduling)
         keep_for_good()
         residence = settle(LinuxHost())

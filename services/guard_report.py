@@ -34,13 +34,14 @@ class GuardReport:
         reason: why the guard is in its state.
         policy: what the policy last did, for people.
         scheduling: how the deciding thread is scheduled, for people.
+        rung: the rung of that, as in :class:`jetvla.runtime.guard.scheduling.Scheduling`.
         stages: durations; by the table of :mod:`jetvla.runtime.telemetry.stages`.
         spans: takes what ran when.
     """
 
     def __init__(self, clock: Clock, bundle: str) -> None:
         self._clock, self._bundle = clock, bundle
-        self.scheduling = "plain"
+        self.scheduling = self.rung = "plain"
         self.reason = "started"
         self.policy = "not connected"
         self.stages = StageTimes(clock)
@@ -140,7 +141,8 @@ class GuardReport:
         if self._audit is not None:
             self._audit.take(events)
         for event in events:
-            self._counts[event.fault or event.kind] += 1
+            # That a fault is over is not one more of it.
+            self._counts[event.kind if event.kind == "cleared" else event.fault or event.kind] += 1
             if event.kind == "clip":
                 continue  # as often as the policy asks; the count tells enough
             if event.kind == "state":
@@ -181,4 +183,5 @@ class GuardReport:
             connections=self._connections,
             golden=self._golden,
             audit=audit,
+            rung=self.rung,
         )

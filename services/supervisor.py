@@ -1,4 +1,7 @@
-"""Runs guard and policy as two processes in the foreground, and stops the robot before anything else."""
+"""Runs guard and policy as two processes in the foreground, and stops the robot before anything else.
+
+A third one may serve metrics beside them; it is no part of the robot.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
+from jetvla.services.companion import Companion
 
 GUARD = "guard"
 POLICY = "policy"
-_MODULES = {GUARD: "jetvla.services.guard_daemon", POLICY: "jetvla.services.policy_daemon"}
+METRICS = "metrics"
+_MODULES = {
+    GUARD: "jetvla.services.guard_daemon",
+    POLICY: "jetvla.services.policy_daemon",
+    METRICS: "jetvla.services.metrics_daemon",
+}
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
@@ -27,6 +39,16 @@ _STOP_TIMEOUT_S = 10.0
 def _end_with_parent() -> None:
     """In the child: get SIGTERM, and so a controlled stop, if the supervisor is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _start(name: str, config: Path, log: IO[bytes] | int | None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", _MODULES[name], "--config", str(config)],
+        stderr=log,
+        env=os.environ | ENVIRONMENT,
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
+    )
 
 
 class Daemons:
@@ -48,13 +70,7 @@ class Daemons:
     def start(self) -> None:
         """Start them in order."""
         for name in self._names:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", _MODULES[name], "--config", str(self._config)],
-                stderr=self._log,
-                env=os.environ | ENVIRONMENT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
+            self.processes[name] = _start(name, self._config, self._log)
 
     def dead(self) -> str | None:
         """Name of a process that has ended, if one has."""
@@ -80,10 +96,28 @@ class Daemons:
         self.stop()
 
 
+@contextmanager
+def _metrics(config: Path) -> Iterator[Callable[[], None]]:
+    """What keeps the metrics' process running meanwhile, if there is to be one; to be called often."""
+    if load_config(config).telemetry.metrics is None:
+        yield lambda: None
+        return
+
+    def start(silent: bool) -> subprocess.Popen[bytes]:
+        return _start(METRICS, config, subprocess.DEVNULL if silent else None)
+
+    companion = Companion(METRICS, start, MonotonicClock())
+    try:
+        yield companion.poll
+    finally:
+        companion.stop()
+
+
 def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
-    """Run both daemons until SIGINT, SIGTERM or ``until()``; then stop the robot.
+    """Run both daemons, and the metrics, until SIGINT, SIGTERM or ``until()``; then stop the robot.
 
     Raises:
+        ConfigError: if the configuration is wrong.
         JetvlaError: if a daemon ends by itself; the other has then been stopped.
     """
     asked: list[int] = []
@@ -93,8 +127,9 @@ def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
 
     former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with Daemons(config) as daemons:
+        with _metrics(config) as keep_metrics, Daemons(config) as daemons:
             while not asked and not until():
+                keep_metrics()
                 if (name := daemons.dead()) is not None:
                     status = daemons.processes[name].returncode
                     raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")

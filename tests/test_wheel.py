@@ -68,3 +68,4 @@ def test_every_module_imports_from_an_installed_wheel(tmp_path: Path) -> None:
     inside = {str(path.relative_to(site / "jetvla")) for path in (site / "jetvla").rglob("*") if path.is_file()}
     assert {"services/receipt/receipt.html", "services/receipt/receipt.css", "runtime/py.typed"} <= inside
     assert "services/launch/jetvla.launch.py" in inside
+    assert {"services/telemetry/grafana/jetvla.json", "services/telemetry/prometheus/alerts.yml"} <= inside

@@ -24,6 +24,8 @@ SLACK_NS = 1
 _PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 
+Rung = Literal["fifo", "slice", "plain"]
+
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
@@ -37,7 +39,7 @@ class Scheduling:
         refused: what the kernel would not give, and why.
     """
 
-    rung: Literal["fifo", "slice", "plain"]
+    rung: Rung
     priority: int
     slice_ns: int
     slack_ns: int
@@ -79,7 +81,7 @@ def _ask(name: str, ask: Callable[[int], None], value: int) -> str:
 
 def _read_back(kernel: Kernel, refused: str) -> Scheduling:
     priority, slice_ns, slack_ns = kernel.fifo_priority(), kernel.slice_ns(), kernel.slack_ns()
-    rung: Literal["fifo", "slice", "plain"] = "plain"
+    rung: Rung = "plain"
     if priority:
         rung = "fifo"
     elif slice_ns == SLICE_NS or slack_ns == SLACK_NS:

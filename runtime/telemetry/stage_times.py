@@ -35,9 +35,10 @@ class StageTimes:
             for histogram in self._histograms.values():
                 histogram.turn()
         found = {name: h.percentiles() for name, h in self._histograms.items()}
-        return {name: _milliseconds(p) for name, p in found.items() if p.count}
+        return {name: milliseconds(p) for name, p in found.items() if p.count}
 
 
-def _milliseconds(p: Percentiles) -> dict[str, float]:
+def milliseconds(p: Percentiles) -> dict[str, float]:
+    """As ``p50 p90 p99 p99.9 max``, and ``count``."""
     values = {"p50": p.p50, "p90": p.p90, "p99": p.p99, "p99.9": p.p999, "max": p.max}
     return {name: ns / _NS_PER_MS for name, ns in values.items()} | {"count": float(p.count)}

@@ -10,7 +10,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from jetvla.runtime.clock import NS_PER_S
 from jetvla.runtime.errors import JetvlaError
+
+# The guard reports every half second; a report older than this is the last word of one that no longer runs.
+STALE_S = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class Status:
         connections: how often a policy has connected since the start.
         golden: what the policy said of its golden self-test; None before one has connected.
         audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
+        rung: of its scheduling: ``fifo``, ``slice`` or ``plain``.
     """
 
     written_ns: int
@@ -58,6 +63,15 @@ class Status:
     connections: int = 0
     golden: bool | None = None
     audit: dict[str, Any] | None = None
+    rung: str = "plain"
+
+    def age_s(self, now_ns: int) -> float:
+        """How old the report is; below zero if it is of another start of the machine."""
+        return (now_ns - self.written_ns) / NS_PER_S
+
+    def fresh(self, now_ns: int) -> bool:
+        """Whether the guard that wrote it still runs, as far as its reports tell."""
+        return 0 <= self.age_s(now_ns) <= STALE_S
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

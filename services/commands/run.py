@@ -1,4 +1,5 @@
-"""Run policy and guard in the foreground. Ctrl-C brings the robot to a controlled stop first.
+"""Run policy and guard in the foreground, and what serves their metrics. Ctrl-C brings the robot to a controlled stop
+first.
 
 The robot does not move before 'jetvla arm'.
 """
@@ -7,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 
-from jetvla.runtime.config import load_config
 from jetvla.services.operator import add_config_option
 from jetvla.services.supervisor import supervise
 
@@ -17,6 +17,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    load_config(arguments.config)
     supervise(arguments.config)
     return 0

@@ -9,13 +9,10 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from jetvla.runtime.clock import NS_PER_S
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.operator import add_config_option
-
-_STALE_S = 3.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +23,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     status = read_status(config.status)
-    age_s = (time.monotonic_ns() - status.written_ns) / NS_PER_S
-    if age_s > _STALE_S:
-        raise JetvlaError(f"{config.status} is {age_s:.0f} s old: the guard is not running; start it with 'jetvla run'")
+    now_ns = time.monotonic_ns()
+    if not status.fresh(now_ns):
+        age = "of before the machine was started" if status.age_s(now_ns) < 0 else f"{status.age_s(now_ns):.0f} s old"
+        raise JetvlaError(f"{config.status} is {age}: the guard is not running; start it with 'jetvla run'")
     if arguments.json:
         print(json.dumps(status.as_dict(), indent=2))
     else:
@@ -50,9 +48,9 @@ def _print(status: Status, console: Console) -> None:
         console.print(event)
 
 
-def stage_table(stages: dict[str, dict[str, float]]) -> Table:
+def stage_table(stages: dict[str, dict[str, float]], title: str = "milliseconds") -> Table:
     """Milliseconds per stage, as percentiles."""
-    table = Table(title="milliseconds", title_justify="left")
+    table = Table(title=title, title_justify="left")
     table.add_column("stage")
     columns = ("p50", "p90", "p99", "p99.9", "max", "count")
     for column in columns:

@@ -1,11 +1,19 @@
-"""What the guard counts for those who judge a bundle."""
+"""What the guard counts, times and says of itself."""
 
 from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
 
 from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.contracts import Verdict
 from jetvla.runtime.guard.arming import State
-from jetvla.runtime.link.protocol import Hello
+from jetvla.runtime.guard.events import Event, EventKind
+from jetvla.runtime.guard.scheduling import Rung, Scheduling
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, StageTimes
+from jetvla.services.guard_daemon import describe
 from jetvla.services.guard_report import GuardReport
 
 
@@ -27,3 +35,45 @@ def test_every_policy_that_connects_says_how_its_golden_samples_did() -> None:
     status = report.status(State.DISARMED, None)
     assert (status.golden, status.connections, status.policy) == (False, 2, "connected")
     assert any("golden self-test FAILED, error 9" in event for event in status.events)
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, int, int, int]] = []
+
+    def add(self, stage: str, begin_ns: int, duration_ns: int, frame_ns: int = 0) -> None:
+        self.spans.append((stage, begin_ns, duration_ns, frame_ns))
+
+
+@pytest.mark.parametrize(("sent_ns", "begin_ns", "duration_ns"), [(600, 600, 400), (1500, 1000, 0)])
+def test_a_chunk_is_sent_before_it_is_taken_in_whatever_the_policy_noted(
+    sent_ns: int, begin_ns: int, duration_ns: int
+) -> None:
+    report = GuardReport(FakeClock(1000), "")
+    report.spans = kept = Kept()
+    report.chunk(ChunkMessage(np.zeros((1, 2), np.float32), 100, 1, 1, 0))
+    report.health(Health(sent_ns, StageTimes(), ()))
+    assert kept.spans == [("link", begin_ns, duration_ns, 100)]
+
+
+def event(kind: EventKind, fault: str = "") -> Event:
+    return Event(0, kind, "why", State.DISARMED, fault)
+
+
+def test_a_fault_counts_once_when_it_begins_and_not_again_when_it_is_over() -> None:
+    report = GuardReport(FakeClock(), "0" * 64)
+    report.events([event("fault", "no_camera"), event("clip"), event("clip")])
+    report.events([event("cleared", "no_camera"), event("refusal"), event("reject")])
+    counts = report.status(State.DISARMED, None).counts
+    assert counts == {"no_camera": 1, "clip": 2, "cleared": 1, "refusal": 1, "reject": 1}
+
+
+def test_a_report_has_the_rung_for_programs_beside_the_words_for_people() -> None:
+    report = GuardReport(FakeClock(), "0" * 64)
+    assert report.status(State.BOOT, None).rung == "plain"
+    for rung in get_args(Rung):
+        scheduling = Scheduling(rung, 50, 100_000, 1, "")
+        report.scheduling, report.rung = describe(scheduling), scheduling.rung
+        status = report.status(State.BOOT, None)
+        assert status.rung == rung
+        assert status.scheduling == describe(scheduling)
