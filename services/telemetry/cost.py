@@ -148,7 +148,7 @@ def _guard(spans: SpanRing, ticks: int) -> Way:
         report.health(health)
         for _ in range(ticks):
             report.woke(wake)
-            report.decided(NS_PER_S)
+            report.decided(result.verdict, NS_PER_S)
             report.published(result, NS_PER_S)
 
     return _repeated("guard", frame)
