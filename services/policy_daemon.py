@@ -6,12 +6,9 @@ It waits for the guard, the cameras and an instruction, each as long as it takes
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 
-from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.config import Config
-from jetvla.services.daemon import keep_for_good, run_daemon
+from jetvla.services.daemon import Service, keep_for_good, run_daemon
 from jetvla.services.policy_process import PolicyProcess
 
 
@@ -20,11 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("policy", __doc__, act, argv)
 
 
-def act(config: Config, bundle: Bundle, asked: threading.Event) -> None:
-    """Run the policy until ``asked``."""
-    with PolicyProcess(config, bundle) as process:
+def act(service: Service) -> None:
+    """Run the policy until ``service.asked``."""
+    with PolicyProcess(service.config, service.bundle, service.notifier, service.reloader.take) as process:
         keep_for_good()
-        process.run(asked)
+        process.run(service.asked)
 
 
 if __name__ == "__main__":
