@@ -85,10 +85,7 @@ def machine(
     package: Path, keys: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     """Installed and configured, never booted, with a simulated robot and a signed bundle in it."""
-    bare = root.bare(CACHE, TREE / "constraints.txt")
-    place = root.copy(bare, CACHE / "machine")
-    root.install(place, package)
-    root.add_ros(place, CACHE)
+    place = root.copy(root.installed(CACHE, package, TREE / "constraints.txt"), CACHE / "machine")
     (place / "etc/jetvla/jetvla.yaml").write_text(CONFIG)
     shutil.copy(keys / "robot.pub", place / "etc/jetvla/trusted.d")
     _give_bundle(place, signed(tiny_bundle, place / "root/tiny", keys))

@@ -60,7 +60,8 @@ class Machine:
                 start_new_session=True,
             )
         self.leader = until(self._find_leader, "the container has a first process")
-        until(lambda: self.run("systemctl", "is-system-running", check=False).strip() not in ("", "offline"), "systemd")
+        answers = ("initializing", "starting", "running", "degraded")
+        until(lambda: self.run("systemctl", "is-system-running", check=False).strip() in answers, "systemd answers")
 
     def power_cut(self) -> None:
         """Everything in it ends at once: killing the first process of a container kills all of them."""

@@ -35,6 +35,19 @@ def bare(cache: Path, constraints: Path) -> Path:
     return root
 
 
+def installed(cache: Path, package: Path, constraints: Path) -> Path:
+    """The same with ``package`` installed in it, by dpkg and offline, and ROS 2 added."""
+    root = cache / f"installed-{digest(package)}"
+    if not root.exists():
+        for old in cache.glob("installed-*"):
+            shutil.rmtree(old)
+        partial = copy(bare(cache, constraints), cache / "installing")
+        install(partial, package)
+        add_ros(partial, cache)
+        partial.rename(root)
+    return root
+
+
 def copy(root: Path, to: Path) -> Path:
     """A file system of its own."""
     shutil.rmtree(to, ignore_errors=True)
