@@ -117,8 +117,9 @@ bench-numerics: setup
 	$(BIN)/python -m jetvla.engines.bench --json $(BENCH)/numerics.json numerics
 
 # The same bytes each time, for the same commit: ARCH=arm64 for a Jetson, ARCH=amd64 for tests. Needs no root.
-deb: $(BUILD)/venv-packaging/.installed
-	$(BUILD)/venv-packaging/bin/python services/packaging/deb.py --arch $(ARCH) --out $(DEB_OUT) $(PYTHONS:%=--python %)
+deb: $(BUILD)/venv-packaging/.installed $(TYPING)/jetvla
+	PYTHONPATH=$(TYPING) $(BUILD)/venv-packaging/bin/python -m jetvla.services.packaging.deb \
+	    --arch $(ARCH) --out $(DEB_OUT) $(PYTHONS:%=--python %)
 
 $(BUILD)/venv-packaging/.installed: constraints.txt
 	python3 -m venv $(@D)
@@ -137,10 +138,11 @@ appliance: setup
 	$(MAKE) deb ARCH=amd64
 	APPLIANCE_DEB=$(BUILD)/jetvla_$(VERSION)_amd64.deb $(BIN)/pytest tests/appliance/appliance.py
 
-# The same package for a Jetson's architecture, under emulation: it installs, and the guard starts.
+# The same package for a Jetson's architecture, under emulation: it installs, and both daemons start. Debian 12 has
+# Python 3.11, so this one has the wheels for that.
 appliance-arm64: setup
-	$(MAKE) deb ARCH=arm64
-	APPLIANCE_DEB=$(BUILD)/jetvla_$(VERSION)_arm64.deb $(BIN)/pytest tests/appliance/emulated.py
+	$(MAKE) deb ARCH=arm64 PYTHONS=3.11 DEB_OUT=$(BUILD)/appliance
+	APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_arm64.deb $(BIN)/pytest tests/appliance/emulated.py
 
 size:
 	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done

@@ -1,6 +1,6 @@
 """Builds ``jetvla_VERSION_ARCH.deb`` from the tracked files, without root, the same bytes each time.
 
-Usage: deb.py --arch arm64 --python 3.10 --python 3.12 --out build
+Usage: python -m jetvla.services.packaging.deb --arch arm64 --python 3.10 --python 3.12 --out build
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from wheelhouse import Target, fill
+from jetvla.services.packaging.wheelhouse import Target, fill
 
 ROOT = Path(__file__).parents[2]
 PACKAGING = ROOT / "services/packaging"

@@ -54,7 +54,7 @@ def fill(folder: Path, target: Target, source: Path, own: Path) -> None:
 
 def _resolve(lock: Path, target: Target, source: Path) -> None:
     """Versions and hashes, by the markers of ``target`` instead of this machine's."""
-    extras = [option for extra in EXTRAS for option in ("--extra", extra)]
+    extras: list[str | Path] = [option for extra in EXTRAS for option in ("--extra", extra)]
     _run(
         *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
         *("--python-version", target.python, "--python-platform", f"{target.machine}-manylinux_2_{_NEWEST_GLIBC}"),

@@ -16,7 +16,7 @@ from jetvla.services.cli import COMMANDS
 
 from . import root
 from .conftest import CONFIG, TREE, signed
-from .machine import COMPILE, GUARD, POLICY, Machine, until
+from .machine import COMPILE, FIFO_REST, GUARD, POLICY, ROBOT, Machine, until
 from .rows import Row
 
 CONFIG_PLACE = Path("etc/jetvla/jetvla.yaml")
@@ -32,8 +32,10 @@ def up(machine: Machine) -> None:
     """Both daemons run, and a robot with a camera."""
     for unit in (GUARD, POLICY):
         until(lambda unit=unit: machine.is_active(unit), f"{unit} is active")
+    machine.run("systemctl", "start", ROBOT)
     machine.favour(GUARD)
-    machine.run("systemctl", "start", "robot.service")
+    machine.favour(POLICY, FIFO_REST)
+    machine.favour(ROBOT, FIFO_REST)
 
 
 def moving(machine: Machine) -> bool:
@@ -216,7 +218,7 @@ def test_camera_gone(machine: Machine, row: Row) -> None:
     """camera away for 15 s"""
     arm(machine)
     pid, then_ns = machine.pid(POLICY), time.monotonic_ns()
-    machine.run("systemctl", "stop", "robot.service")
+    machine.run("systemctl", "stop", ROBOT)
     time.sleep(15)
     assert machine.pid(POLICY) == pid, "the policy was restarted"
     assert machine.is_active(POLICY)

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,7 +88,7 @@ def machine(
     place = root.copy(root.installed(CACHE, package, TREE / "constraints.txt"), CACHE / "machine")
     (place / "etc/jetvla/jetvla.yaml").write_text(CONFIG)
     shutil.copy(keys / "robot.pub", place / "etc/jetvla/trusted.d")
-    _give_bundle(place, signed(tiny_bundle, place / "root/tiny", keys))
+    give_bundle(place, signed(tiny_bundle, place / "root/tiny", keys))
     shutil.copy(HERE / "robot.py", place / "opt/robot.py")
     (place / "etc/systemd/system/robot.service").write_text(ROBOT_UNIT)
     (place / "var/log/journal").mkdir(exist_ok=True)
@@ -98,13 +98,23 @@ def machine(
     subprocess.run(["rm", "-rf", str(place)], check=True)
 
 
-def _give_bundle(place: Path, bundle: Path) -> None:
+def give_bundle(place: Path, bundle: Path) -> None:
     if "bundle" in COMMANDS:
         root.inside(place, "jetvla", "bundle", "install", f"/root/{bundle.name}")
         return
     bundles = place / "var/lib/jetvla/bundles"
     bundle.rename(bundles / bundle.name)
     (bundles / "current").symlink_to(bundle.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    found = item.funcargs.get("machine") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(found, Machine) and found.leader:
+        journal = ("journalctl", "--boot", "--no-pager", "--lines=60", "--output=short-monotonic", "--unit=jetvla*")
+        report.sections.append(("the journal", found.run(*journal, check=False)))
+    return report
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ PATIENCE_S = 180.0
 POLL_S = 0.02
 NOTES = Path("var/lib/robot.jsonl")
 GUARD, POLICY, COMPILE = "jetvla-guard.service", "jetvla-policy.service", "jetvla-compile.service"
-FIFO = 50
+ROBOT = "robot.service"
+FIFO, FIFO_REST = 50, 10
 
 
 def until(condition: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) -> Found:
@@ -140,10 +141,19 @@ class Machine:
         )
         return [(note["t_ns"], note["values"]) for note in notes if note["t_ns"] >= since_ns]
 
-    def favour(self, unit: str) -> None:
-        """Give the first thread of ``unit`` the priority that its LimitRTPRIO would: a container ignores the limit."""
-        command = f"import os; os.sched_setscheduler({self.pid(unit)}, os.SCHED_FIFO, os.sched_param({FIFO}))"
-        self.run("/usr/bin/python3", "-c", command)
+    def favour(self, unit: str, first: int = FIFO) -> None:
+        """Give ``unit`` what a robot's computer gives it and this one, with other work to do, does not: its turn.
+
+        A container ignores LimitRTPRIO. The first thread gets the priority ``first``, the others a low one.
+        """
+        folder = f"/proc/{self.pid(unit)}/task"
+        priority = f"os.sched_param({first} if tid == tids[0] else {FIFO_REST})"
+        lines = (
+            "import os",
+            f"tids = sorted(map(int, os.listdir('{folder}')))",
+            f"[os.sched_setscheduler(tid, os.SCHED_FIFO, {priority}) for tid in tids]",
+        )
+        self.run("/usr/bin/python3", "-c", "; ".join(lines))
 
     def _find_leader(self) -> int:
         assert self._container is not None

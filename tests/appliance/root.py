@@ -35,6 +35,17 @@ def bare(cache: Path, constraints: Path) -> Path:
     return root
 
 
+def emulated(cache: Path) -> Path:
+    """The same for arm64, whose programs qemu runs: ten minutes, once."""
+    root = cache / f"{RELEASE}-arm64"
+    if not (cache / "bare-arm64").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        _run("mmdebstrap", "--arch=arm64", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
+        (cache / "bare-arm64").touch()
+    return root
+
+
 def installed(cache: Path, package: Path, constraints: Path) -> Path:
     """The same with ``package`` installed in it, by dpkg and offline, and ROS 2 added."""
     root = cache / f"installed-{digest(package)}"
