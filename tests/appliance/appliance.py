@@ -50,12 +50,12 @@ def arm(machine: Machine) -> None:
     def armed() -> bool:
         if machine.status().get("state") == "LATCHED":
             machine.run("jetvla", "arm", "--reset")
-        return machine.succeeds("jetvla", "arm", "--wait", "20") and until(
+        return machine.succeeds("jetvla", "arm", "--wait", "30", "--timeout", "60") and until(
             lambda: moving(machine) or machine.status().get("state") != "ARMED", "it moves"
         )
 
     up(machine)
-    until(lambda: armed() and moving(machine), "the robot is armed and moves")
+    until(lambda: armed() and moving(machine), "the robot is armed and moves", 300)
 
 
 def rest(machine: Machine, since_ns: int) -> float:
@@ -332,9 +332,7 @@ def test_power_cut_during_install(store: Machine, row: Row, tiny_bundle: Path, k
     """power cut during the install of a bundle"""
     before = (store.root / CURRENT).readlink()
     place = _place(store, _newer(tiny_bundle, keys, tmp_path / "cut", 3))
-    installing = subprocess.Popen(
-        ["nsenter", "-t", str(store.leader), "-a", "jetvla", "bundle", "install", place], stdout=subprocess.DEVNULL
-    )
+    installing = subprocess.Popen(store.entering("jetvla", "bundle", "install", place), stdout=subprocess.DEVNULL)
     bundles = (store.root / CURRENT).parent
     until(lambda: any(bundles.glob(".*")) or installing.poll() is not None, "the installation writes")
     store.power_cut()

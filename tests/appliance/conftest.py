@@ -22,7 +22,7 @@ from .rows import ROWS, Row
 HERE = Path(__file__).parent
 TREE = HERE.parents[1]
 CACHE = TREE / "build/appliance"
-NEEDED = ("mmdebstrap", "systemd-nspawn", "nsenter", "dpkg-deb")
+NEEDED = ("mmdebstrap", "systemd-nspawn", "nsenter", "chrt", "dpkg-deb")
 # The tiny policy has random weights and asks for too much, which is not what is looked at here.
 CONFIG = """\
 bundle: /var/lib/jetvla/bundles/current

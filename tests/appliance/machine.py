@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,14 +69,15 @@ class Machine:
         """Everything in it ends at once: killing the first process of a container kills all of them."""
         if self._container is None:
             return
-        os.kill(self.leader, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.leader, signal.SIGKILL)
         self._container.wait()
         self._container = None
 
     def run(self, *command: str, check: bool = True) -> str:
         """Standard output of ``command`` in it; its error output too where it may fail."""
         ran = subprocess.run(
-            ["nsenter", "-t", str(self.leader), "-a", *command],
+            self.entering(*command),
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if check else subprocess.STDOUT,
@@ -86,7 +88,11 @@ class Machine:
         return ran.stdout
 
     def succeeds(self, *command: str) -> bool:
-        return subprocess.run(["nsenter", "-t", str(self.leader), "-a", *command], capture_output=True).returncode == 0
+        return subprocess.run(self.entering(*command), capture_output=True, check=False).returncode == 0
+
+    def entering(self, *command: str) -> list[str]:
+        """What runs ``command`` in it, before other work of this machine."""
+        return ["chrt", "--fifo", str(FIFO_REST), "nsenter", "-t", str(self.leader), "-a", *command]
 
     def show(self, unit: str, *names: str) -> list[str]:
         """Properties of a unit, in the order of ``names``."""
@@ -158,6 +164,17 @@ class Machine:
     def _find_leader(self) -> int:
         assert self._container is not None
         assert self._container.poll() is None, f"the container ended: {self._log.read_text()}"
-        pid = self._container.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return int(children[0]) if children else 0
+        children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children").read_text().split()
+        # The children before it are helpers, which end.
+        return next((int(child) for child in children if _is_first(child)), 0)
+
+
+def _is_first(pid: str) -> bool:
+    """Whether a process is number 1 of a namespace of its own, and runs systemd already."""
+    try:
+        numbers = next(
+            line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid")
+        )
+        return numbers.split()[1:] == [pid, "1"] and "systemd" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
