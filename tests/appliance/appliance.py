@@ -16,7 +16,7 @@ from jetvla.services.cli import COMMANDS
 
 from . import root
 from .conftest import CONFIG, TREE, signed
-from .machine import COMPILE, FIFO_REST, GUARD, POLICY, ROBOT, Machine, until
+from .machine import COMPILE, GUARD, POLICY, ROBOT, Machine, until
 from .rows import Row
 
 CONFIG_PLACE = Path("etc/jetvla/jetvla.yaml")
@@ -34,8 +34,6 @@ def up(machine: Machine) -> None:
         until(lambda unit=unit: machine.is_active(unit), f"{unit} is active")
     machine.run("systemctl", "start", ROBOT)
     machine.favour(GUARD)
-    machine.favour(POLICY, FIFO_REST)
-    machine.favour(ROBOT, FIFO_REST)
 
 
 def moving(machine: Machine) -> bool:

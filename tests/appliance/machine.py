@@ -19,7 +19,11 @@ POLL_S = 0.02
 NOTES = Path("var/lib/robot.jsonl")
 GUARD, POLICY, COMPILE = "jetvla-guard.service", "jetvla-policy.service", "jetvla-compile.service"
 ROBOT = "robot.service"
-FIFO, FIFO_REST = 50, 10
+FIFO = 50
+# A minute of commands.
+NEWEST_BYTES = 1 << 20
+# A robot's computer has no other work to do; this one may have, and then watchdogs of 2 s would find that.
+TURN = ("chrt", "--fifo", "10")
 
 
 def until(condition: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) -> Found:
@@ -44,7 +48,7 @@ class Machine:
         self.leader = 0
 
     def boot(self) -> None:
-        """Switch it on, and wait until its systemd answers."""
+        """Switch it on, and wait until its systemd answers. All of it goes before other work of this machine."""
         command = [
             "systemd-nspawn",
             "--quiet",
@@ -91,8 +95,8 @@ class Machine:
         return subprocess.run(self.entering(*command), capture_output=True, check=False).returncode == 0
 
     def entering(self, *command: str) -> list[str]:
-        """What runs ``command`` in it, before other work of this machine."""
-        return ["chrt", "--fifo", str(FIFO_REST), "nsenter", "-t", str(self.leader), "-a", *command]
+        """What runs ``command`` in it."""
+        return [*TURN, "nsenter", "-t", str(self.leader), "-a", *command]
 
     def show(self, unit: str, *names: str) -> list[str]:
         """Properties of a unit, in the order of ``names``."""
@@ -142,24 +146,18 @@ class Machine:
     def commands(self, since_ns: int = 0) -> list[tuple[int, list[float]]]:
         """What reached the robot, and when."""
         path = self.root / NOTES
-        notes = (
-            [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
-        )
+        if not path.exists():
+            return []
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - NEWEST_BYTES, 0))
+            lines = file.read().decode().splitlines()
+        notes = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [(note["t_ns"], note["values"]) for note in notes if note["t_ns"] >= since_ns]
 
-    def favour(self, unit: str, first: int = FIFO) -> None:
-        """Give ``unit`` what a robot's computer gives it and this one, with other work to do, does not: its turn.
-
-        A container ignores LimitRTPRIO. The first thread gets the priority ``first``, the others a low one.
-        """
-        folder = f"/proc/{self.pid(unit)}/task"
-        priority = f"os.sched_param({first} if tid == tids[0] else {FIFO_REST})"
-        lines = (
-            "import os",
-            f"tids = sorted(map(int, os.listdir('{folder}')))",
-            f"[os.sched_setscheduler(tid, os.SCHED_FIFO, {priority}) for tid in tids]",
-        )
-        self.run("/usr/bin/python3", "-c", "; ".join(lines))
+    def favour(self, unit: str) -> None:
+        """Give the first thread of ``unit`` the priority that its LimitRTPRIO would: a container ignores the limit."""
+        command = f"import os; os.sched_setscheduler({self.pid(unit)}, os.SCHED_FIFO, os.sched_param({FIFO}))"
+        self.run("/usr/bin/python3", "-c", command)
 
     def _find_leader(self) -> int:
         assert self._container is not None
