@@ -10,13 +10,17 @@ STAMP := $(VENV)/.installed
 TYPING := $(BUILD)/typing
 MUTATE := $(BUILD)/mutate
 ARM64_ROOT := $(BUILD)/flash/arm64-root.tar
+ARCH ?= arm64
+DEB_OUT ?= $(BUILD)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PACKAGES := runtime calibration engines services
 PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-growth bench-numerics flash flash-test size clean
+.PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-growth \
+    bench-numerics flash flash-test deb install appliance appliance-arm64 size clean
 
 setup: $(STAMP)
 
@@ -158,6 +162,34 @@ $(ARM64_ROOT):
 	mmdebstrap --arch=arm64 --variant=minbase \
 	    --include=systemd,systemd-sysv,adduser,python3-venv,python3-systemd,init-system-helpers bookworm $@.partial.tar
 	mv $@.partial.tar $@
+
+# The same bytes each time, for the same commit: ARCH=arm64 for a Jetson, ARCH=amd64 for tests. Needs no root.
+deb: $(BUILD)/venv-packaging/.installed $(TYPING)/jetvla
+	PYTHONPATH=$(TYPING) $(BUILD)/venv-packaging/bin/python -m jetvla.services.packaging.deb \
+	    --arch $(ARCH) --out $(DEB_OUT) $(PYTHONS:%=--python %)
+
+$(BUILD)/venv-packaging/.installed: constraints.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/$(PIP_INSTALL) build setuptools uv wheel
+	touch $@
+
+# On the device, from source: the package for its own architecture and Python, and then as root its installation.
+install: ARCH = $(shell dpkg --print-architecture)
+install: PYTHONS = $(shell /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+install: deb
+	$(if $(filter 0,$(shell id -u)),,sudo )dpkg --install $(DEB_OUT)/jetvla_$(VERSION)_$(ARCH).deb
+
+# The package in a real Debian 12 under a real systemd, and what happens to a robot's computer: kills, a hang, power cuts.
+# Needs root, mmdebstrap and systemd-container; the table at the end is in build/appliance.json too.
+appliance: setup
+	$(MAKE) deb ARCH=amd64
+	APPLIANCE_DEB=$(BUILD)/jetvla_$(VERSION)_amd64.deb $(BIN)/pytest tests/appliance/appliance.py
+
+# The same package for a Jetson's architecture, under emulation: it installs, and both daemons start. Debian 12 has
+# Python 3.11, so this one has the wheels for that.
+appliance-arm64: setup
+	$(MAKE) deb ARCH=arm64 PYTHONS=3.11 DEB_OUT=$(BUILD)/appliance
+	APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_arm64.deb $(BIN)/pytest tests/appliance/emulated.py
 
 size:
 	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done

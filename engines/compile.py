@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from jetvla.engines.compile_contender import CompileOptions, Contender, Maker, Workshop
+from jetvla.engines.compile_contender import CompileOptions, Contender, Maker, Steps, Workshop
 from jetvla.engines.compile_environment import environment
 from jetvla.engines.compile_judge import CHOSEN, Judge, Tally, choose
 from jetvla.runtime.backends import Backend, Engine, EngineOptions
@@ -50,11 +50,16 @@ def compile_bundle(
     key = engine_key(bundle, backend)
     rounds = options.rounds or _ROUNDS[backend.name]
     with cache.publishing(key) as publication:
-        workshop = Workshop(bundle, options, publication.folder, cache, key, say, show)
+        steps = Steps(show)
+        workshop = Workshop(bundle, options, publication.folder, cache, key, say, steps)
         maker: Maker = import_module(_MAKERS[backend.name]).open_maker(workshop)
+        # Before the candidates the language graph, after them the race.
+        steps.total = maker.planned() + 2
+        steps("the language graph")
         language = maker.language()
+        steps.next()
         judge = Judge(bundle, backend, language, EngineOptions(threads=options.threads))
-        parts, reports = _compete(workshop, maker, judge, rounds)
+        parts, reports = _compete(workshop, steps, maker, judge, rounds)
         winner = next(report for report in reports if report.verdict == CHOSEN)
         _keep(publication.folder, parts[winner.name], language)
         return publication.finish(
@@ -73,16 +78,19 @@ def compile_bundle(
 
 
 def _compete(
-    workshop: Workshop, maker: Maker, judge: Judge, rounds: int
+    workshop: Workshop, steps: Steps, maker: Maker, judge: Judge, rounds: int
 ) -> tuple[dict[str, Part | None], list[CandidateReport]]:
     """Make every candidate, prove it, and time those that compute right; parts and verdicts by candidate."""
     parts: dict[str, Part | None] = {}
     engines: dict[str, Engine] = {}
     reports: list[CandidateReport] = []
+    steps("the first candidate")
     for contender in maker.steps():
         parts[contender.name] = contender.part
         reports.append(_prove(contender, judge, engines))
         workshop.say(_proof(reports[-1]))
+        steps.next()
+        steps(f"after {contender.name}")
     workshop.show(f"timing {len(engines)} engines in turns, {rounds} rounds")
     tallies = judge.race(engines, rounds)
     return parts, choose([_timed(report, tallies) for report in reports], workshop.bundle.path)

@@ -73,8 +73,25 @@ class Contender:
     problem: str = ""
 
 
+class Steps:
+    """Shows what is being done, behind how many of a compilation's steps that is: ``building 4/8: ...``."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show, self._at, self.total = show, 1, 1
+
+    def __call__(self, text: str) -> None:
+        self._show(f"building {min(self._at, self.total)}/{self.total}: {text}")
+
+    def next(self) -> None:
+        """One step more is done."""
+        self._at += 1
+
+
 class Maker(Protocol):
     """Makes a backend's engines of one bundle."""
+
+    def planned(self) -> int:
+        """How many candidates for the step there will be, if each can be made."""
 
     def language(self) -> Part | None:
         """The language engine; None for a policy without language."""

@@ -19,6 +19,11 @@ class _CpuMaker:
         self._workshop = workshop
         self._manifest = workshop.bundle.manifest
 
+    def planned(self) -> int:
+        portable = sum(f"step.{precision}" in self._manifest.graphs for precision in _PORTABLE)
+        # Rewritten: one of floats, and two of integers where the bundle has INT8.
+        return portable + (1 if find_spec("onnx") is None else 3 if "step.int8-fp32" in self._manifest.graphs else 1)
+
     def language(self) -> Part | None:
         return None if self._manifest.text is None else self._workshop.own_part("language.fp32")
 

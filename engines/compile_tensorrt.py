@@ -27,6 +27,9 @@ class _TensorRtMaker:
         self._workshop = workshop
         self._logger: trt.ILogger = logger()
 
+    def planned(self) -> int:
+        return sum(f"step.{precision}" in self._workshop.bundle.manifest.graphs for precision in _PRECISIONS)
+
     def language(self) -> Part | None:
         if self._workshop.bundle.manifest.text is None:
             return None

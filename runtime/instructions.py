@@ -30,9 +30,12 @@ class InstructionInbox:
         self._config = config
         self._clock = clock
         self._ttl_ns = None if config.ttl_s is None else seconds_to_ns(config.ttl_s)
-        words = "|".join(re.escape(w.lower()) for w in config.stop_words)
-        self._stop = re.compile(rf"\b(?:{words})\b") if words else None
+        self._stop = _stop_pattern(config.stop_words)
         self._current = None if config.text is None else Instruction.of(config.text, clock.now_ns())
+
+    def follow(self, config: InstructionConfig) -> None:
+        """Obey the length cap and the stop words of ``config`` from now on; the instruction that holds stays."""
+        self._config, self._stop = config, _stop_pattern(config.stop_words)
 
     def hear(self, text: str) -> Heard:
         """Take in one sentence. One longer than ``max_chars`` is refused, and the former stays."""
@@ -52,3 +55,8 @@ class InstructionInbox:
             if age_ns > self._ttl_ns:
                 self._current = None
         return self._current
+
+
+def _stop_pattern(stop_words: tuple[str, ...]) -> re.Pattern[str] | None:
+    words = "|".join(re.escape(word.lower()) for word in stop_words)
+    return re.compile(rf"\b(?:{words})\b") if words else None

@@ -1,4 +1,4 @@
-"""What the daemons have in common: command line, log, signals, and how a user's error ends them."""
+"""What the daemons have in common: command line, log, signals, service manager, and how a user's error ends them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ import faulthandler
 import gc
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
+from jetvla.services.journal import BUNDLE, logging_for
+from jetvla.services.reload import Reloader
+from jetvla.services.service_manager import Notifier
 from jetvla.services.store.hold import held
 
-Work = Callable[[Config, Bundle, threading.Event], None]
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a daemon works with.
+
+    Attributes:
+        config, bundle: checked.
+        asked: set by SIGTERM and SIGINT; the daemon is to end soon after.
+        notifier: whom to tell that it is ready, and that it goes on.
+        reloader: gives the configuration anew after SIGHUP.
+    """
+
+    config: Config
+    bundle: Bundle
+    asked: threading.Event
+    notifier: Notifier
+    reloader: Reloader
+
+
+Work = Callable[[Service], None]
 Task = Callable[[Config, threading.Event], None]
 
 
@@ -35,30 +57,43 @@ def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] |
         The exit status: 0 when asked to end, 1 on a user's error.
     """
 
-    def run(config: Config, asked: threading.Event) -> None:
+    def run(path: Path, asked: threading.Event, fields: dict[str, str]) -> None:
+        notifier, config = Notifier.here(), load_config(path)
+        reloader = Reloader(path, config, notifier.reloading, notifier.reloaded)
         # A link of the store may point elsewhere soon; the bundle that it points to now stays as long as it is held.
         folder = config.bundle.resolve()
         with held(folder):
-            work(config, Bundle.open(folder, load_trusted(config.trusted)), asked)
+            bundle = Bundle.open(folder, load_trusted(config.trusted))
+            fields[BUNDLE] = bundle.digest
+            work(Service(config, bundle, asked, notifier, reloader))
 
-    return run_task(name, purpose, run, argv)
+    return _run(name, purpose, run, argv)
 
 
 def run_task(name: str, purpose: str | None, task: Task, argv: Sequence[str] | None = None) -> int:
     """As :func:`run_daemon`, for a daemon that opens no bundle."""
-    parser = argparse.ArgumentParser(description=purpose)
+    return _run(name, purpose, lambda path, asked, _: task(load_config(path), asked), argv)
+
+
+def _run(
+    name: str,
+    purpose: str | None,
+    run: Callable[[Path, threading.Event, dict[str, str]], None],
+    argv: Sequence[str] | None,
+) -> int:
+    parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format=f"{name}: %(message)s", stream=sys.stderr)
     faulthandler.enable()
-    asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
-    try:
-        task(load_config(arguments.config), asked)
-    except JetvlaError as error:
-        logging.getLogger(f"jetvla.{name}").error("%s", error)
-        return 1
+    with logging_for(name) as fields:
+        asked = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked.set())
+        try:
+            run(arguments.config, asked, fields)
+        except JetvlaError as error:
+            logging.getLogger(f"jetvla.{name}").error("%s", error)
+            return 1
     return 0
 
 

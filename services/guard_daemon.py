@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Sequence
 
-from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.config import Config
 from jetvla.runtime.guard.residence import LinuxHost, settle
 from jetvla.runtime.guard.scheduling import SERVANTS_PRIORITY, LinuxKernel, Scheduling, be_timely
-from jetvla.services.daemon import keep_for_good, run_daemon
+from jetvla.services.daemon import Service, keep_for_good, run_daemon
 from jetvla.services.guard_process import GuardProcess
 
 log = logging.getLogger("jetvla.guard")
@@ -27,15 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("guard", __doc__, guard_robot, argv)
 
 
-def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
-    """Run the guard until ``asked``, and then until the robot is at rest."""
-    config.run_dir.mkdir(parents=True, exist_ok=True)
+def guard_robot(service: Service) -> None:
+    """Run the guard until ``service.asked``, and then until the robot is at rest."""
+    service.config.run_dir.mkdir(parents=True, exist_ok=True)
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
     # The threads of ROS 2 and of the writers inherit this: one of them that is put off by another program while it
     # holds the interpreter lock holds up the tick.
     be_timely(LinuxKernel(), SERVANTS_PRIORITY)
-    with GuardProcess(config, bundle) as process:
+    with GuardProcess(service.config, service.bundle, service.notifier, service.reloader.take) as process:
         scheduling = be_timely(LinuxKernel())
         process.report.scheduling, process.report.rung = describe(scheduling), scheduling.rung
         log.info("scheduling: %s", process.report.scheduling)
@@ -43,7 +40,7 @@ def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
         residence = settle(LinuxHost())
         place = "any CPU" if residence.cpu is None else f"CPU {residence.cpu}"
         log.info("memory %slocked, %s %s", "" if residence.locked else "not ", place, residence.refused)
-        process.run(asked.is_set)
+        process.run(service.asked.is_set)
 
 
 def describe(scheduling: Scheduling) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
+from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.guard.events import TickResult
 from jetvla.runtime.guard.pacer import Pacer
@@ -27,7 +28,9 @@ from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
 from jetvla.services.recording.guard import NotedGuard
 from jetvla.services.recording.tap import Tap
+from jetvla.services.service_manager import Notifier, Unmanaged
 from jetvla.services.spans import open_spans
+from jetvla.services.status_line import Rate, guard_line
 
 if TYPE_CHECKING:
     from jetvla.runtime.ros.guard_node import GuardNode
@@ -45,15 +48,26 @@ class GuardProcess:
     Args:
         config: the whole configuration.
         bundle: the verified bundle; its manifest says what the actions mean.
+        notifier: is told that the guard is ready, ticks, and what it does.
+        reloaded: gives the configuration to go on with, after a reload; else None.
 
     Raises:
         ConfigError: if the configured feedback is none of this bundle's actions.
     """
 
-    def __init__(self, config: Config, bundle: Bundle, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        bundle: Bundle,
+        notifier: Notifier | None = None,
+        reloaded: Callable[[], Config | None] = lambda: None,
+        clock: Clock | None = None,
+    ) -> None:
         manifest = bundle.manifest
         self._clock = clock or MonotonicClock()
         self._config, self._bundle = config, bundle
+        self._notifier, self._reloaded = notifier or Notifier(Unmanaged()), reloaded
+        self._rate = Rate(self._clock)
         timing = ChunkTiming.of(manifest)
         self._feedback = open_feedback(config, manifest.action, self._clock)
         self.guard = NotedGuard(
@@ -98,6 +112,7 @@ class GuardProcess:
             self._resources = resources.pop_all()
         self._pacer = Pacer(self._clock, self._config.guard.rate_hz)
         self._publish_state()
+        self._notifier.ready("waits for the policy")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,6 +175,7 @@ class GuardProcess:
         """
         while not (until() or self.lifecycle.ended):
             self._turn()
+        self._notifier.stopping()
         self.guard.stop("the guard is shutting down")
         while self.guard.publishing:
             self._turn()
@@ -174,6 +190,7 @@ class GuardProcess:
         if said := self._tap.poll():
             self.report.note(said)
         self._mailbox.work()
+        self._reload()
         for event in self._link.poll():
             self._take(event)
         self._follow_instruction()
@@ -189,6 +206,16 @@ class GuardProcess:
             self._write_status()
         self._every("status", _STATUS_EVERY_S, self._write_status)
         self._every("diagnostics", _DIAGNOSTICS_EVERY_S, self._publish_diagnostics)
+        self._notifier.progress()
+
+    def _reload(self) -> None:
+        """Take over what may change while the guard runs. It waits while the robot may move."""
+        if self.guard.state in (State.ARMED, State.STOPPING) or (config := self._reloaded()) is None:
+            return
+        self._config = config
+        self._inbox.follow(config.instruction)
+        self._tap.configured(config.digest)
+        self.report.configured(config.digest)
 
     def _every(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         now_ns = self._clock.now_ns()
@@ -252,7 +279,9 @@ class GuardProcess:
         )
 
     def _write_status(self) -> None:
-        self._status.post(self.report.status(self.guard.state, self._instruction))
+        status = self.report.status(self.guard.state, self._instruction)
+        self._status.post(status)
+        self._notifier.status(guard_line(status, self._rate.of(status.chunks)))
 
 
 def _policy_users() -> set[int]:

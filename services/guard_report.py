@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter, deque
@@ -20,6 +21,7 @@ from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello
 from jetvla.runtime.telemetry.spans import NoSpans, SpanSink
 from jetvla.runtime.telemetry.stage_times import StageTimes
 from jetvla.runtime.telemetry.status import Status
+from jetvla.services.journal import EVENT, STAGES
 
 _EVENTS_KEPT = 20
 _POLICY_STAGES = ("capture", "preprocess", "tokenize", "language", "step")
@@ -75,11 +77,16 @@ class GuardReport:
             if lost:
                 self.note(f"audit: {lost} lines are lost")
 
-    def note(self, text: str) -> None:
-        """One line for people; the same line twice in a row is said once."""
+    def configured(self, config: str) -> None:
+        """The configuration has been reloaded; ``config`` is its SHA-256."""
+        if self._audit is not None:
+            self._audit.configured(config)
+
+    def note(self, text: str, **fields: str) -> None:
+        """One line for people; the same line twice in a row is said once. ``fields`` are the journal's."""
         if self._events and self._events[-1] == text:
             return
-        log.info(text)
+        log.info(text, extra=fields)
         self._events.append(text)
 
     def hello(self, hello: Hello) -> None:
@@ -148,8 +155,12 @@ class GuardReport:
             if event.kind == "state":
                 self.reason, changed = event.reason, True
             label = " ".join(filter(None, (event.state.value, event.kind, event.fault)))
-            self.note(f"{label}: {event.reason}")
+            self.note(f"{label}: {event.reason}", **self._fields(event))
         return changed
+
+    def _fields(self, event: Event) -> dict[str, str]:
+        p99_ms = {name: round(times["p99"], 3) for name, times in self.stages.summary().items()}
+        return {EVENT: event.fault or event.kind, STAGES: json.dumps(p99_ms)}
 
     def _audited(self) -> dict[str, Any] | None:
         """How the audit log is; that it cannot be written is said once, and that it can again."""

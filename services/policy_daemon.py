@@ -6,14 +6,11 @@ It waits for the guard, the cameras and an instruction, each as long as it takes
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 
-from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import MonotonicClock
-from jetvla.runtime.config import Config
 from jetvla.runtime.policy.turn_spans import TurnSpans
-from jetvla.services.daemon import keep_for_good, run_daemon
+from jetvla.services.daemon import Service, keep_for_good, run_daemon
 from jetvla.services.policy_process import PolicyProcess
 from jetvla.services.spans import open_spans
 
@@ -23,14 +20,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("policy", __doc__, act, argv)
 
 
-def act(config: Config, bundle: Bundle, asked: threading.Event) -> None:
-    """Run the policy until ``asked``."""
+def act(service: Service) -> None:
+    """Run the policy until ``service.asked``."""
     with (
-        open_spans(config.spans("policy"), MonotonicClock()) as spans,
-        PolicyProcess(config, bundle, observers=(TurnSpans(spans),)) as process,
+        open_spans(service.config.spans("policy"), MonotonicClock()) as spans,
+        PolicyProcess(
+            service.config, service.bundle, service.notifier, service.reloader.take, observers=(TurnSpans(spans),)
+        ) as process,
     ):
         keep_for_good()
-        process.run(asked)
+        process.run(service.asked)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from jetvla.runtime.policy.golden import GoldenResult, run_golden
 from jetvla.runtime.policy.heartbeat import Heartbeat, Sender
 from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
-from jetvla.runtime.policy.sight import Sight, open_sight
+from jetvla.runtime.policy.sight import open_sight
 from jetvla.runtime.policy.state import JointSense
+from jetvla.services.policy_progress import PolicyProgress
+from jetvla.services.service_manager import Notifier, Unmanaged
 
 log = logging.getLogger("jetvla.policy")
 
@@ -39,6 +41,8 @@ class PolicyProcess:
     Args:
         config: the whole configuration.
         bundle: the verified bundle.
+        notifier: is told that the policy is ready, makes progress, and what it does.
+        reloaded: gives the configuration to go on with, after a reload; else None.
         observers: called after every turn of the loop.
 
     Raises:
@@ -49,18 +53,23 @@ class PolicyProcess:
         self,
         config: Config,
         bundle: Bundle,
-        observers: Iterable[Callable[[Turn], None]] = (),
+        notifier: Notifier | None = None,
+        reloaded: Callable[[], Config | None] = lambda: None,
         clock: Clock | None = None,
+        observers: Iterable[Callable[[Turn], None]] = (),
     ) -> None:
-        self._config, self._clock = config, clock or MonotonicClock()
         self._observers = tuple(observers)
+        self._config, self._clock = config, clock or MonotonicClock()
+        self._notifier, self._reloaded = notifier or Notifier(Unmanaged()), reloaded
         # The ROS thread puts sentences here and the loop hears them, so the inbox needs no lock.
         self._spoken: SimpleQueue[str] = SimpleQueue()
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._resources = ExitStack()
+        self._loop: PolicyLoop | None = None
         self._joints = _joint_sense(config, bundle, self._clock)
         self._model = open_model(bundle, config.policy, self._clock)
         self.golden = _self_test(self._model)
+        self._progress = PolicyProgress(self._notifier, _engine(self._model), bundle.digest, self._clock)
 
     def __enter__(self) -> PolicyProcess:
         """Open ROS 2 if any camera or output needs it; the cameras open when they are first read."""
@@ -83,22 +92,28 @@ class PolicyProcess:
         """
         link = PolicyLink(self._config.socket)
         actor, told = Actor(self._model), ""
+        self._notifier.ready(f"golden self-test {'passed' if self.golden.passed else 'FAILED'}; waits for the guard")
         while not asked.is_set():
             try:
                 link.connect()
                 with Heartbeat(link, self._clock) as sender:
                     sender.send(self._hello())
                     log.info("connected to the guard")
-                    self._loop(self._sight, actor, sender).run(asked.is_set)
+                    self._loop = self._made_loop(actor, sender)
+                    self._loop.run(asked.is_set)
             except LinkError as error:
                 if str(error) != told:
                     told = str(error)
                     log.info("%s; trying again", error)
                 # What is said meanwhile counts from now, as it does in the guard.
                 self.instruction()
+                self._progress.waiting(str(error))
+                self._reload()
                 asked.wait(_RETRY_LINK_S)
             finally:
+                self._loop = None
                 link.close()
+        self._notifier.stopping()
 
     def instruction(self) -> Instruction | None:
         """The sentence that holds now, after hearing all that was spoken since."""
@@ -115,20 +130,32 @@ class PolicyProcess:
         resources.callback(node.close)
         return node
 
-    def _loop(self, sight: Sight, actor: Actor, sender: Sender) -> PolicyLoop:
-        rate_hz = self._config.policy.rate_hz
-        replan_s = self._model.bundle.manifest.replan_s
+    def _made_loop(self, actor: Actor, sender: Sender) -> PolicyLoop:
         return PolicyLoop(
-            sight,
+            self._sight,
             self.instruction,
             actor,
             sender,
             self._clock,
-            rate_hz=None if rate_hz == "auto" else rate_hz,
-            patience_s=max(PATIENCE_S, replan_s),
-            observers=self._observers,
+            rate_hz=self._rate_hz,
+            patience_s=max(PATIENCE_S, self._model.bundle.manifest.replan_s),
+            observers=(*self._observers, self._progress, self._reload),
             joints=self._joints,
         )
+
+    @property
+    def _rate_hz(self) -> float | None:
+        rate_hz = self._config.policy.rate_hz
+        return None if rate_hz == "auto" else rate_hz
+
+    def _reload(self, _: Turn | None = None) -> None:
+        """Take over what may change while the policy runs."""
+        if (config := self._reloaded()) is None:
+            return
+        self._config = config
+        self._inbox.follow(config.instruction)
+        if self._loop is not None:
+            self._loop.pace(self._rate_hz)
 
     def _hello(self) -> Hello:
         # The layout has 32 bits for the error.
@@ -148,17 +175,18 @@ def _joint_sense(config: Config, bundle: Bundle, clock: Clock) -> JointSense | N
     return JointSense(config.state, names, clock)
 
 
+def _engine(model: Model) -> str:
+    return f"{model.key.backend} {model.key.backend_version}, {model.precision} ({model.variant.name})"
+
+
 def _self_test(model: Model) -> GoldenResult:
     golden = run_golden(model)
     model.forget()
     log.log(
         logging.INFO if golden.passed else logging.ERROR,
-        "%s on %s %s, precision %s (%s): golden self-test %s, error %.3g of at most %.3g",
+        "%s on %s: golden self-test %s, error %.3g of at most %.3g",
         model.bundle.manifest.name,
-        model.key.backend,
-        model.key.backend_version,
-        model.precision,
-        model.variant.name,
+        _engine(model),
         "passed" if golden.passed else "FAILED; the guard will not arm",
         golden.error,
         golden.tolerance,

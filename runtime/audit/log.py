@@ -27,6 +27,7 @@ SHADOW_PER_S = 1.0
 FLOOD_BURST = 100
 
 Waiting = Event | dict[str, Any]
+Origin = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ class AuditLog:
     ) -> None:
         self._path = folder
         self._folder = AuditFolder(folder, max_bytes, max_files)
-        self._origin = {"bundle": bundle, "config": config}
+        self._origin: Origin = {"bundle": bundle, "config": config}
         self._capacity = queue
         # Appending to a deque and taking from it need no lock, so the tick cannot wait for the writer.
-        self._queue: deque[tuple[Waiting, int]] = deque()
+        self._queue: deque[tuple[Waiting, int, Origin]] = deque()
         self._flood = Flood(FLOOD_PER_S, SHADOW_PER_S, FLOOD_BURST)
         self._suppressed_due_ns = 0
         self._lost = self._unsaid = 0
@@ -102,6 +103,11 @@ class AuditLog:
         if self._flood and (now_ns := time.monotonic_ns()) >= self._suppressed_due_ns:
             self._suppressed_due_ns = now_ns + NS_PER_S
             self._say_suppressed()
+
+    def configured(self, config: str) -> None:
+        """The configuration has been reloaded: a line says so, and what comes carries its SHA-256."""
+        self._origin = {**self._origin, "config": config}
+        self._put(_here("reload"))
 
     def status(self) -> AuditStatus:
         """The report of this moment."""
@@ -131,7 +137,7 @@ class AuditLog:
             self._lost += 1
             self._unsaid += 1
         else:
-            self._queue.append((waiting, time.time_ns()))
+            self._queue.append((waiting, time.time_ns(), self._origin))
 
     def _confess(self) -> None:
         if self._unsaid and len(self._queue) < self._capacity:
@@ -167,27 +173,27 @@ class AuditLog:
 
     def _drain(self) -> None:
         while self._queue:
-            waiting, wall_ns = self._queue[0]
-            self._folder.append(self._entry(waiting, wall_ns))
+            self._folder.append(_entry(*self._queue[0]))
             # Taken away only now: what could not be written stays the first in the queue.
             self._queue.popleft()
             self._written += 1
 
-    def _entry(self, waiting: Waiting, wall_ns: int) -> dict[str, Any]:
-        if not isinstance(waiting, Event):
-            fields = dict(waiting)
-            return stamped(fields.pop("kind"), wall_ns, fields.pop("t_ns"), **fields, **self._origin)
-        return stamped(
-            waiting.kind,
-            wall_ns,
-            waiting.t_ns,
-            state=waiting.state.value,
-            fault=waiting.fault,
-            reason=waiting.reason[:LONGEST_REASON],
-            raw=numbers(waiting.raw),
-            sent=numbers(waiting.sent),
-            **self._origin,
-        )
+
+def _entry(waiting: Waiting, wall_ns: int, origin: Origin) -> dict[str, Any]:
+    if not isinstance(waiting, Event):
+        fields = dict(waiting)
+        return stamped(fields.pop("kind"), wall_ns, fields.pop("t_ns"), **fields, **origin)
+    return stamped(
+        waiting.kind,
+        wall_ns,
+        waiting.t_ns,
+        state=waiting.state.value,
+        fault=waiting.fault,
+        reason=waiting.reason[:LONGEST_REASON],
+        raw=numbers(waiting.raw),
+        sent=numbers(waiting.sent),
+        **origin,
+    )
 
 
 def _here(kind: str, **fields: Any) -> dict[str, Any]:

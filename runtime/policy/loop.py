@@ -80,13 +80,17 @@ class PolicyLoop:
     ) -> None:
         self._sight, self._instruction, self._actor, self._sender = sight, instruction, actor, sender
         self._clock, self._joints = clock, joints
-        self._period_ns = 0 if rate_hz is None else round(NS_PER_S / rate_hz)
+        self.pace(rate_hz)
         self._observers = tuple(observers)
         self._patience_ns = seconds_to_ns(patience_s)
         self._next_ns = clock.now_ns()
         self._blind_since_ns = self._next_ns - self._patience_ns
         self._stages, self._sent_ns = StageTimes(), 0
         self.counts: Counter[str] = Counter()
+
+    def pace(self, rate_hz: float | None) -> None:
+        """Take at most ``rate_hz`` steps a second from now on; None answers every frame."""
+        self._period_ns = 0 if rate_hz is None else round(NS_PER_S / rate_hz)
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Turn until ``stopped``.

@@ -4,6 +4,8 @@ Every candidate runs the bundle's golden samples and is timed in turns with the 
 rewritten variants on a CPU, one plan for each precision with TensorRT. INT8 is kept only where it is 5 % faster than
 the best float engine. Nothing is visible before it is whole. 'jetvla run' takes what was compiled.
 
+With --check nothing is built: the exit status says whether the engine is there (0) or not (1).
+
 With --config, BUNDLE, the engines' folder, the backend and the trusted keys are those of the configuration.
 """
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 ENGINES = Path("/var/cache/jetvla/engines")
 TRUSTED = Path("/etc/jetvla/trusted.d")
+# How long the service manager is asked to wait from one sign of progress to the next. A plan of a large graph shows
+# none for minutes.
+STEP_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--engines", type=Path, metavar="DIR", help=f"folder of the engines (default: {ENGINES})")
     parser.add_argument("--backend", choices=("auto", "onnxruntime", "tensorrt"), help="(default: auto)")
     parser.add_argument("--again", action="store_true", help="compile also what is there already")
+    parser.add_argument("--check", action="store_true", help="only say whether it is there: exit status 0, else 1")
     parser.add_argument(
         "--rounds", type=_positive, metavar="N", help="timings of each candidate (default: 30, GPU 200)"
     )
@@ -74,10 +80,13 @@ def run(arguments: argparse.Namespace) -> int:
     backend, cache = load_backend(job.backend), EngineCache(job.engines)
     options = CompileOptions(arguments.optimization_level, arguments.workspace, job.threads, arguments.rounds)
     with opened(job.bundle, job.trusted) as bundle:
+        if arguments.check:
+            return _checked(_there(cache, bundle, backend, console.print), console.print)
         compiled = None if arguments.again else _there(cache, bundle, backend, console.print)
         if compiled is None:
             with console.status("starting") as status:
-                compiled = compile_bundle(bundle, backend, cache, options, console.print, status.update)
+                show = _shown(status.update)
+                compiled = compile_bundle(bundle, backend, cache, options, console.print, show)
             console.print(candidates(compiled))
     entry = compiled.entry
     console.print(f"{entry.policy} runs on {backend.name} {backend.version()} as: {entry.candidate}")
@@ -111,6 +120,27 @@ def _job(arguments: argparse.Namespace) -> _Job:
         arguments.backend or job.backend,
         arguments.threads or job.threads,
     )
+
+
+def _shown(update: Callable[[str], None]) -> Callable[[str], None]:
+    """Shows progress on the terminal, and to the service manager that waits for it."""
+    from jetvla.services.service_manager import Notifier
+
+    notifier = Notifier.here()
+
+    def show(text: str) -> None:
+        update(text)
+        notifier.lasting(text, STEP_S)
+
+    return show
+
+
+def _checked(compiled: CompiledEngine | None, say: Callable[[str], None]) -> int:
+    if compiled is None:
+        say("there is no engine for this machine as it is; make it with 'jetvla compile'")
+        return 1
+    say(f"engine: {compiled.folder}")
+    return 0
 
 
 def _there(cache: EngineCache, bundle: Bundle, backend: Backend, say: Callable[[str], None]) -> CompiledEngine | None:

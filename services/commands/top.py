@@ -41,13 +41,13 @@ def _interval(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from jetvla.services.telemetry.machine import open_machine
+    from jetvla.runtime.telemetry.power import open_power_source
     from jetvla.services.telemetry.snapshot import Watcher
 
     config = load_config(arguments.config)
     if not (arguments.once or sys.stdout.isatty()):
         raise JetvlaError("the screen needs a terminal; --once prints one page anywhere")
-    with closing(Watcher(config, open_machine())) as watcher:
+    with closing(Watcher(config, open_power_source())) as watcher:
         return _print_once(watcher) if arguments.once else _watch(watcher, arguments.interval)
 
 

@@ -58,6 +58,10 @@ class Tap:
             return self._resume()
         return ""
 
+    def configured(self, config: str) -> None:
+        """The configuration has been reloaded; what is recorded from now on carries its SHA-256."""
+        self._config = config
+
     def heard(self, call: Call) -> None:
         """Offer ``call``, or count it as lost."""
         if self._slow:

@@ -22,10 +22,10 @@ from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.faults import FAULTS
 from jetvla.runtime.guard.scheduling import Rung
+from jetvla.runtime.telemetry.power import PowerSource, Reading
 from jetvla.runtime.telemetry.stages import STAGES
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.telemetry import catalogue
-from jetvla.services.telemetry.machine import Machine, Reading
 from jetvla.services.telemetry.page import Page
 from jetvla.services.telemetry.processes import Process, find_process
 from jetvla.services.telemetry.totals import RingTotals
@@ -57,7 +57,7 @@ class DaemonCollector(Collector):
         machine: tells temperatures and power; None leaves them out.
     """
 
-    def __init__(self, config: Config, machine: Machine | None, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, machine: PowerSource | None, clock: Clock | None = None) -> None:
         self._config, self._machine, self._clock = config, machine, clock or MonotonicClock()
         self._rings = tuple(_totals(config, name) for name in ("guard", "policy"))
         self._bundle = ("", "", "")

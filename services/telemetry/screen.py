@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jetvla.runtime.guard.faults import FAULTS
+from jetvla.runtime.telemetry.power import Reading
 from jetvla.runtime.telemetry.stage_times import milliseconds
 from jetvla.runtime.telemetry.status import Status
 from jetvla.services.commands.status import stage_table
-from jetvla.services.telemetry.machine import Reading
 from jetvla.services.telemetry.snapshot import Daemon, Snapshot
 from jetvla.services.telemetry.window import WINDOW_S
 

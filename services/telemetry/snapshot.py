@@ -9,8 +9,8 @@ from jetvla.runtime.clock import NS_PER_S, Clock, MonotonicClock
 from jetvla.runtime.config import Config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.telemetry.histogram import Percentiles
+from jetvla.runtime.telemetry.power import PowerSource, Reading
 from jetvla.runtime.telemetry.status import Status, read_status
-from jetvla.services.telemetry.machine import Machine, Reading
 from jetvla.services.telemetry.processes import Process
 from jetvla.services.telemetry.window import SpanWindow, stage_percentiles
 
@@ -55,7 +55,7 @@ class Snapshot:
 class Watcher:
     """Looks at the robot that runs with ``config``."""
 
-    def __init__(self, config: Config, machine: Machine | None, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, machine: PowerSource | None, clock: Clock | None = None) -> None:
         self._config, self._machine, self._clock = config, machine, clock or MonotonicClock()
         self._guard = SpanWindow("guard", config.spans("guard"))
         self._policy = SpanWindow("policy", config.spans("policy"))

@@ -319,8 +319,8 @@ def test_ctrl_c_in_the_middle_of_a_build_leaves_nothing(
 def test_progress_is_shown(jetson_bundle: Bundle, cache: EngineCache, trt: FakeTensorRt) -> None:
     shown: list[str] = []
     compile_bundle(jetson_bundle, load_backend("tensorrt"), cache, QUICK, lambda line: None, shown.append)
-    assert "step.fp16: Building 50 %" in shown
-    assert "timing 3 engines in turns, 2 rounds" in shown
+    assert "building 2/5: step.fp16: Building 50 %" in shown
+    assert "building 5/5: timing 3 engines in turns, 2 rounds" in shown
 
 
 def test_the_null_backend_has_nothing_to_compile(bundle: Bundle, cache: EngineCache) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 from jetvla.engines import compile as compile_module
 from jetvla.runtime.archive import pack
 from jetvla.services.cli import main
+from jetvla.services.service_manager import Unmanaged
 
 
 def run(bundle: Path, *arguments: str) -> int:
@@ -77,6 +79,33 @@ def test_a_configuration_names_bundle_keys_and_folder(signed_bundle: Path, capsy
     assert main(["compile", "--config", str(place / "jetvla.yaml"), "--rounds", "1"]) == 0
     assert len(entries(place / "here")) == 1
     assert "random-tiny 1 runs on onnxruntime" in capsys.readouterr().out
+
+
+def test_check_builds_nothing_and_says_by_its_status(
+    tiny_bundle: Path, engines: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--engines", str(engines), "--unsigned")
+    assert run(tiny_bundle, *place, "--check") == 1
+    assert "there is no engine for this machine" in capsys.readouterr().out
+    assert not engines.exists()
+    run(tiny_bundle, *place)
+    assert run(tiny_bundle, *place, "--check") == 0
+    (entries(engines)[0] / "entry.json").write_text("{}")
+    assert run(tiny_bundle, *place, "--check") == 1
+
+
+def test_the_service_manager_sees_every_step_and_waits_for_it(
+    tiny_bundle: Path, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Unmanaged, "notify", lambda self, message: told.append(message))
+    run(tiny_bundle, "--engines", str(engines), "--unsigned")
+    counted = [re.fullmatch(r"STATUS=building (\d+)/(\d+): .+\nEXTEND_TIMEOUT_USEC=\d+", line) for line in told]
+    steps = [(int(found[1]), int(found[2])) for found in counted if found]
+    assert len(steps) == len(told)
+    totals = {total for _, total in steps}
+    assert sorted({done for done, _ in steps}) == list(range(1, max(totals) + 1))
+    assert len(totals) == 1
 
 
 def test_a_packed_bundle_has_the_same_engine(tiny_bundle: Path, engines: Path, tmp_path: Path) -> None:

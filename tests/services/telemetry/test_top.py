@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 
 from jetvla.runtime.telemetry import spans
+from jetvla.runtime.telemetry.power import PowerSource, Reading
 from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.services.cli import main
-from jetvla.services.telemetry.machine import Machine, Reading
 from jetvla.services.telemetry.screen import page
 from jetvla.services.telemetry.snapshot import Snapshot, Watcher
 
@@ -70,7 +70,7 @@ def opened() -> Iterator[ExitStack]:
         yield stack
 
 
-def watcher(robot: Robot, opened: ExitStack, machine: Machine | None = None) -> Watcher:
+def watcher(robot: Robot, opened: ExitStack, machine: PowerSource | None = None) -> Watcher:
     return opened.enter_context(closing(Watcher(robot.config, machine)))
 
 

@@ -1,0 +1,107 @@
+"""Fits the services to this machine: ``python -m jetvla.services.firstboot``, as root, at every boot.
+
+What differs from one machine to the next cannot stand in a package's units: a CPU that is not there, or ROS 2's folder.
+This writes it as drop-ins of systemd and as an environment file, tells systemd if anything changed, and is done.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+UNITS = Path("etc/systemd/system")
+DROP_IN = "50-machine.conf"
+ENVIRONMENT = Path("var/lib/jetvla/machine.env")
+# Units that compute, and so must leave the guard a CPU and be let to the accelerator.
+_COMPUTING = ("jetvla-policy.service", "jetvla-compile.service")
+# The guard ticks a hundred times a second; on a smaller machine no CPU can be spared for it.
+_ENOUGH_CPUS = 4
+# Tegra's and NVIDIA's nodes, and those that every GPU driver makes.
+_DEVICES = ("nv*", "nvgpu/*/*", "nvidia-caps/*", "dri/*", "host1x-fence", "media*", "v4l-subdev*")
+_ROS_SETUP = "opt/ros/*/setup.sh"
+_ROS_NAMES = (
+    "AMENT_PREFIX_PATH",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONPATH",
+    "ROS_DISTRO",
+    "ROS_PYTHON_VERSION",
+    "ROS_VERSION",
+)
+
+
+def main() -> int:
+    """0; what cannot be written is an OSError."""
+    changed = write(Path("/"), drop_ins(Path("/"), os.cpu_count() or 1) | {ENVIRONMENT: environment(Path("/"))})
+    for path in changed:
+        print(f"written for this machine: /{path}")
+    if any(path.is_relative_to(UNITS) for path in changed):
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+    return 0
+
+
+def drop_ins(root: Path, cpus: int) -> dict[Path, str]:
+    """Contents by path below ``root``."""
+    lines = ["# Written by jetvla-firstboot for this machine; what you write into another file here is kept."]
+    lines.append("[Service]")
+    if cpus >= _ENOUGH_CPUS:
+        lines.append(f"CPUAffinity=0-{cpus - 2}")
+    lines += [f"DeviceAllow={node} rw" for node in sorted(_nodes(root / "dev"))]
+    text = "\n".join(lines) + "\n"
+    return {UNITS / f"{unit}.d" / DROP_IN: text for unit in _COMPUTING}
+
+
+def environment(root: Path) -> str:
+    """What ROS 2's own setup script sets, for the daemons; empty without ROS 2."""
+    scripts = sorted(root.glob(_ROS_SETUP))
+    if not scripts:
+        return "# No ROS 2 in /opt/ros.\n"
+    ran = subprocess.run(
+        ["/bin/sh", "-c", '. "$1" >&2 && env -0', "sh", str(scripts[-1])],
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    found = dict(item.split("=", 1) for item in ran.stdout.decode().split("\0") if "=" in item)
+    return "".join(_assignments(found))
+
+
+def _assignments(found: Mapping[str, str]) -> Iterator[str]:
+    for name in _ROS_NAMES:
+        if name in found:
+            quoted = found[name].replace("\\", "\\\\").replace('"', '\\"')
+            yield f'{name}="{quoted}"\n'
+
+
+def _nodes(folder: Path) -> set[str]:
+    found = {path for pattern in _DEVICES for path in folder.glob(pattern)}
+    return {f"/dev/{path.relative_to(folder)}" for path in found if _is_device(path)}
+
+
+def _is_device(path: Path) -> bool:
+    return stat.S_ISCHR(path.stat().st_mode)
+
+
+def write(root: Path, contents: Mapping[Path, str]) -> list[Path]:
+    """Write what differs, each file whole or not at all; the paths that were written."""
+    return [path for path, text in contents.items() if _replace(root / path, text)]
+
+
+def _replace(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""The wheels that an installed jetvla needs, each locked by its hash, for a machine that may be offline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCK = "requirements.txt"
+# What the device's commands need beyond the daemons: recording. TensorRT, PyCUDA, systemd and ROS 2 come from apt.
+# torch and onnx stay on the build host: TensorRT reads a bundle's graphs itself, and without onnx 'jetvla compile'
+# only does not rewrite them for the kernels of a CPU.
+EXTRAS = ("record",)
+# glibc of the oldest system (2.35 on JetPack 6) is newer than any of these tags.
+_NEWEST_GLIBC = 28
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A Debian architecture and a Python, as in ("arm64", "3.10")."""
+
+    arch: str
+    python: str
+
+    @property
+    def tag(self) -> str:
+        return "cp" + self.python.replace(".", "")
+
+    @property
+    def machine(self) -> str:
+        return _MACHINES[self.arch]
+
+
+def fill(folder: Path, target: Target, source: Path, own: Path) -> None:
+    """Put every wheel for ``target``, ``own`` included, and their lock into ``folder``.
+
+    Args:
+        source: the tree with ``pyproject.toml`` and ``constraints.txt``.
+        own: jetvla's own wheel.
+    """
+    folder.mkdir(parents=True)
+    resolved = folder / "resolved.txt"
+    _resolve(resolved, target, source)
+    _download(folder, target, resolved)
+    resolved.unlink()
+    (folder / own.name).write_bytes(own.read_bytes())
+    (folder / LOCK).write_text(_lock(folder), encoding="utf-8")
+
+
+def _resolve(lock: Path, target: Target, source: Path) -> None:
+    """Versions and hashes, by the markers of ``target`` instead of this machine's."""
+    extras: list[str | Path] = [option for extra in EXTRAS for option in ("--extra", extra)]
+    _run(
+        *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
+        *("--python-version", target.python, "--python-platform", f"{target.machine}-manylinux_2_{_NEWEST_GLIBC}"),
+        *("--only-binary", ":all:", "--constraints", source / "constraints.txt", *extras),
+        *("--output-file", lock, source / "pyproject.toml"),
+    )
+
+
+def _download(folder: Path, target: Target, lock: Path) -> None:
+    tags = [f"manylinux_2_{minor}" for minor in range(_NEWEST_GLIBC, 4, -1)]
+    tags += ["manylinux2014", "manylinux2010", "manylinux1", "linux"]
+    platforms = [option for tag in tags for option in ("--platform", f"{tag}_{target.machine}")]
+    abis = [option for abi in (target.tag, "abi3", "none") for option in ("--abi", abi)]
+    _run(
+        *("pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
+        *("--python-version", target.python, "--implementation", "cp", *abis, *platforms),
+        *("--dest", folder, "--requirement", lock),
+    )
+
+
+def _lock(folder: Path) -> str:
+    """One line a wheel, with the one hash that it has here."""
+    lines = []
+    for wheel in sorted(folder.glob("*.whl")):
+        name, version, *_ = wheel.name.split("-")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        lines.append(f"{re.sub('[-_.]+', '-', name).lower()}=={version} --hash=sha256:{digest}\n")
+    return "".join(lines)
+
+
+def _run(module: str, *arguments: str | Path) -> None:
+    # The device's pins are in the lock; a constraint of this machine's pip has nothing to say.
+    subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        check=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )

@@ -1,0 +1,33 @@
+"""One line on what a daemon does now, as ``systemctl status`` prints it."""
+
+from __future__ import annotations
+
+from jetvla.runtime.clock import NS_PER_S, Clock
+from jetvla.runtime.telemetry.status import Status
+
+# This much of a digest is for people.
+SHORT = 12
+
+
+class Rate:
+    """Events per second, from a count that only grows, over at least a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since_ns, self._from, self._hz = clock.now_ns(), 0, 0.0
+
+    def of(self, count: int) -> float:
+        passed_ns = self._clock.now_ns() - self._since_ns
+        if passed_ns >= NS_PER_S:
+            self._hz = (count - self._from) * NS_PER_S / passed_ns
+            self._since_ns, self._from = self._since_ns + passed_ns, count
+        return self._hz
+
+
+def guard_line(status: Status, rate_hz: float) -> str:
+    """State, the policy's rate, age of the frames that commands obey, bundle."""
+    age = status.stages.get("age")
+    parts = [f"{status.state} ({status.reason})", f"policy {status.policy}", f"{rate_hz:.1f} chunks/s"]
+    if age is not None:
+        parts.append(f"age p99 {age['p99']:.0f} ms")
+    return "; ".join([*parts, f"bundle {status.bundle[:SHORT]}"])

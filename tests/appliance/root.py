@@ -1,0 +1,103 @@
+"""Root file systems: a bare Debian, and one with the package in it, each made once and kept in ``build/appliance``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+RELEASE = "bookworm"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,python3-systemd,udev"
+# The simulated robot is on ROS 2, which Debian has not; a Jetson takes it from apt.
+ROS = (
+    "ros-diagnostic-msgs",
+    "ros-geometry-msgs",
+    "ros-rclpy[fastrtps]",
+    "ros-sensor-msgs",
+    "ros-std-msgs",
+    "ros-std-srvs",
+    "ros-trajectory-msgs",
+)
+
+
+def bare(cache: Path, constraints: Path) -> Path:
+    """Debian 12 with what the package depends on, and the wheels of ROS 2 for later."""
+    root = cache / RELEASE
+    if not (cache / "bare").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        _run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--constraint", constraints, "--dest"]
+        _run(*download, cache / "ros", *ROS)
+        (cache / "bare").touch()
+    return root
+
+
+def emulated(cache: Path) -> Path:
+    """The same for arm64, whose programs qemu runs: ten minutes, once."""
+    root = cache / f"{RELEASE}-arm64"
+    if not (cache / "bare-arm64").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        _run("mmdebstrap", "--arch=arm64", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
+        (cache / "bare-arm64").touch()
+    return root
+
+
+def installed(cache: Path, package: Path, constraints: Path) -> Path:
+    """The same with ``package`` installed in it, by dpkg and offline, and ROS 2 added."""
+    root = cache / f"installed-{digest(package)}"
+    if not root.exists():
+        for old in cache.glob("installed-*"):
+            shutil.rmtree(old)
+        partial = copy(bare(cache, constraints), cache / "installing")
+        install(partial, package)
+        add_ros(partial, cache)
+        partial.rename(root)
+    return root
+
+
+def copy(root: Path, to: Path) -> Path:
+    """A file system of its own."""
+    shutil.rmtree(to, ignore_errors=True)
+    _run("cp", "-a", "--reflink=auto", root, to)
+    return to
+
+
+def inside(root: Path, *command: str) -> str:
+    """Run ``command`` in ``root``, offline, without booting it; its output."""
+    container = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "-D", str(root)]
+    ran = subprocess.run([*container, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert ran.returncode == 0, f"{command} ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}"
+    return ran.stdout + ran.stderr
+
+
+def install(root: Path, package: Path) -> str:
+    """``dpkg -i`` it, for real; what that printed."""
+    shutil.copy(package, root / "root")
+    try:
+        return inside(root, "dpkg", "--install", f"/root/{package.name}")
+    finally:
+        (root / "root" / package.name).unlink()
+
+
+def add_ros(root: Path, cache: Path) -> None:
+    """ROS 2 from its wheels into the package's environment; it stands in for apt's."""
+    shutil.copytree(cache / "ros", root / "root/ros")
+    pip = ("/opt/jetvla/venv/bin/python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", "/root/ros")
+    inside(root, *pip, *ROS)
+    shutil.rmtree(root / "root/ros")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()[:16]
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run([str(part) for part in command], check=True)

@@ -1,0 +1,95 @@
+"""The units, as systemd itself reads and rates them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "services/units"
+LONG_RUNNING = ("jetvla-guard", "jetvla-policy", "jetvla-health")
+# Exposure at most, of 100; a unit without any hardening has 92.
+EXPOSURE = "30"
+# What systemd 249, that of JetPack 6, does not know.
+TOO_NEW = ("notify-reload", "ExitType=", "OpenFile=", "RestartSteps=", "RestartMaxDelaySec=", "MemoryZSwapMax=")
+
+
+@pytest.fixture
+def analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if found is None:
+        pytest.skip("systemd-analyze is not installed: apt install systemd")
+    return found
+
+
+@pytest.fixture
+def placed(tmp_path: Path) -> Path:
+    """The units, with a Python that is there on this machine."""
+    for unit in UNITS.glob("jetvla*.[st]*"):
+        text = unit.read_text().replace("/opt/jetvla/venv/bin/python", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    return tmp_path
+
+
+def ran(*command: str | Path, **environment: str) -> str:
+    process = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, env=environment or None, check=False
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout + process.stderr
+
+
+def test_systemd_finds_nothing_to_complain_about(analyze: str, placed: Path) -> None:
+    units = sorted(unit for kind in ("service", "target") for unit in placed.glob(f"*.{kind}"))
+    assert len(units) == 7
+    said = ran(analyze, "verify", "--man=no", *units, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert "jetvla" not in said
+
+
+@pytest.mark.parametrize("name", [*LONG_RUNNING, "jetvla-compile"])
+def test_it_is_hardened(analyze: str, placed: Path, name: str) -> None:
+    ran(analyze, "security", "--offline=yes", f"--threshold={EXPOSURE}", placed / f"{name}.service")
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_the_threshold_can_be_missed(analyze: str, placed: Path, name: str) -> None:
+    unit = placed / f"{name}.service"
+    hardening = ("CapabilityBoundingSet", "Restrict", "Protect", "Private", "SystemCall", "NoNew", "Device", "User")
+    lines = [line for line in unit.read_text().splitlines() if not line.startswith(hardening)]
+    unit.write_text("\n".join(lines) + "\n")
+    command = [analyze, "security", "--offline=yes", f"--threshold={EXPOSURE}", str(unit)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda path: path.name)
+def test_the_oldest_systemd_knows_every_setting(unit: Path) -> None:
+    text = unit.read_text()
+    assert [setting for setting in TOO_NEW if setting in text] == []
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS.glob("*.service")), ids=lambda path: path.name)
+def test_what_it_starts_is_there(unit: Path) -> None:
+    for module in re.findall(r"-m (jetvla\.services\S*)", unit.read_text()):
+        if module.endswith("health_daemon") and importlib.util.find_spec(module) is None:
+            pytest.skip("this jetvla has no health daemon yet")
+        assert importlib.util.find_spec(module) is not None, module
+
+
+def test_the_guard_may_not_touch_the_gpu_and_the_policy_may() -> None:
+    guard, policy = ((UNITS / f"jetvla-{name}.service").read_text() for name in ("guard", "policy"))
+    assert "PrivateDevices=yes" in guard
+    assert "video" not in guard
+    assert "SupplementaryGroups=video render" in policy
+
+
+def test_the_package_starts_them_all_and_only_by_the_target() -> None:
+    target = (UNITS / "jetvla.target").read_text()
+    for unit in UNITS.glob("*.service"):
+        assert unit.name in target
+        assert "[Install]" not in unit.read_text()
+        assert "PartOf=jetvla.target" in unit.read_text()
