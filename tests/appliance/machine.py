@@ -23,6 +23,7 @@ FIFO = 50
 # A minute of commands.
 NEWEST_BYTES = 1 << 20
 # A robot's computer has no other work to do; this one may have, and then watchdogs of 2 s would find that.
+LOGIN = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
 TURN = ("chrt", "--fifo", "10")
 
 
@@ -96,7 +97,7 @@ class Machine:
 
     def entering(self, *command: str) -> list[str]:
         """What runs ``command`` in it."""
-        return [*TURN, "nsenter", "-t", str(self.leader), "-a", *command]
+        return [*TURN, "nsenter", "-t", str(self.leader), "-a", "env", "-i", *LOGIN, *command]
 
     def show(self, unit: str, *names: str) -> list[str]:
         """Properties of a unit, in the order of ``names``."""
