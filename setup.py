@@ -8,7 +8,16 @@ setup(
     packages=[f"jetvla.{p}" for folder in FOLDERS for p in find_packages(include=[folder, f"{folder}.*"])],
     package_dir={f"jetvla.{folder}": folder for folder in FOLDERS},
     package_data={
-        f"jetvla.{folder}": ["py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css", "launch/*.launch.py"]
+        f"jetvla.{folder}": [
+            "py.typed",
+            "zoo/*/*",
+            "receipt/*.html",
+            "receipt/*.css",
+            "profiling/page/*.html",
+            "profiling/page/*.css",
+            "profiling/page/*.js",
+            "launch/*.launch.py",
+        ]
         for folder in FOLDERS
     },
 )

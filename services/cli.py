@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "replay": "run the guard over a recording again, and compare every command",
     "simulate": "run the simulated table robot, or record demonstrations with it",
     "profile": "measure where every millisecond goes",
+    "compare": "say what became slower between two profiles",
     "doctor": "say what is ready on this machine and what is not",
     "config": "check a configuration file, or print its JSON schema",
     "demo": "build the small policy, run it on the simulated robot, and print what happened",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config
@@ -27,8 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("guard", __doc__, guard_robot, argv)
 
 
-def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
-    """Run the guard until ``asked``, and then until the robot is at rest."""
+def guard_robot(
+    config: Config,
+    bundle: Bundle,
+    asked: threading.Event,
+    operator: Callable[[GuardProcess], None] = lambda _: None,
+) -> None:
+    """Run the guard until ``asked``, and then until the robot is at rest.
+
+    Args:
+        operator: called once a tick, in the thread that decides.
+    """
+
+    def over() -> bool:
+        operator(process)
+        return asked.is_set()
+
     config.run_dir.mkdir(parents=True, exist_ok=True)
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
@@ -42,7 +56,7 @@ def guard_robot(config: Config, bundle: Bundle, asked: threading.Event) -> None:
         residence = settle(LinuxHost())
         place = "any CPU" if residence.cpu is None else f"CPU {residence.cpu}"
         log.info("memory %slocked, %s %s", "" if residence.locked else "not ", place, residence.refused)
-        process.run(asked.is_set)
+        process.run(over)
 
 
 def describe(scheduling: Scheduling) -> str:

@@ -17,7 +17,12 @@ from jetvla.runtime.errors import JetvlaError
 
 GUARD = "guard"
 POLICY = "policy"
-_MODULES = {GUARD: "jetvla.services.guard_daemon", POLICY: "jetvla.services.policy_daemon"}
+PROFILED_GUARD = "profiled guard"
+_MODULES = {
+    GUARD: "jetvla.services.guard_daemon",
+    POLICY: "jetvla.services.policy_daemon",
+    PROFILED_GUARD: "jetvla.services.profiling.guard",
+}
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
