@@ -7,6 +7,7 @@ length of a block grows as the cube root of the number of samples (Hall, Horowit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ def ratios_of_quantiles(
 
 def block_length(count: int) -> int:
     """Samples of a block, of ``count`` in all."""
-    return max(1, round(float(count) ** (1 / 3)))
+    return max(1, round(math.pow(count, 1 / 3)))
 
 
 def _resampled(

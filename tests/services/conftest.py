@@ -18,6 +18,8 @@ import yaml
 from jetvla.runtime.link.protocol import Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
 
+from .browser import Browser
+
 # Only for a test that would otherwise hang; nothing here measures speed.
 PATIENCE_S = 60.0
 
@@ -117,3 +119,11 @@ def start() -> Iterator[Callable[[Path], Daemon]]:
     for daemon in daemons:
         daemon.process.kill()
         daemon.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One tab for all tests of a module."""
+    running = Browser(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()
