@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium")
 QUIET = ("background-networking", "component-update", "default-apps", "extensions", "gpu", "quic", "sync")
 PHONE, DESK = (390, 844, True), (1280, 900, False)
 # Only for a browser that would otherwise hang; nothing here measures speed.
-PATIENCE_S = "120"
+PATIENCE_S = "600"
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 

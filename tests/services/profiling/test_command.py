@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from jetvla.runtime.config import load_config
 from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.cli import main

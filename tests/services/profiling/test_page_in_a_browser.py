@@ -14,18 +14,20 @@ from jetvla.services.profiling.page import page_of
 from jetvla.services.profiling.record import Frames, Profile
 
 from ..browser import DESK, PHONE, Browser, needs_chromium, require_silence
+from .conftest import profile_of
 
 pytestmark = needs_chromium
 
 Make = Callable[..., Profile]
 
 
-@pytest.fixture
-def page(tmp_path: Path, make_profile: Make) -> Path:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Over its budget in the step, and with a former profile in which the step took 20 ms less."""
-    slow = make_profile({"step": 21.5}, seed=1)
+    slow = profile_of({"step": 21.5}, seed=1)
     budget = Budget(step=StageBudget(p50_ms=5.0), age=StageBudget(max_ms=1000.0))
-    return written(tmp_path, page_of(replace(slow, budget=budget.judge(slow.stages, {})), make_profile()))
+    text = page_of(replace(slow, budget=budget.judge(slow.stages, {})), profile_of())
+    return written(tmp_path_factory.mktemp("page"), text)
 
 
 def written(folder: Path, text: str) -> Path:
