@@ -9,8 +9,16 @@ setup(
     package_dir={f"jetvla.{folder}": folder for folder in FOLDERS},
     package_data={
         f"jetvla.{folder}": [
-            *("py.typed", "zoo/*/*", "receipt/*.html", "receipt/*.css", "launch/*.launch.py"),
-            *("telemetry/grafana/*.json", "telemetry/prometheus/*.yml"),
+            "py.typed",
+            "zoo/*/*",
+            "receipt/*.html",
+            "receipt/*.css",
+            "profiling/page/*.html",
+            "profiling/page/*.css",
+            "profiling/page/*.js",
+            "telemetry/grafana/*.json",
+            "telemetry/prometheus/*.yml",
+            "launch/*.launch.py",
         ]
         for folder in FOLDERS
     },

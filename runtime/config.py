@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
@@ -19,6 +19,7 @@ from jetvla.runtime.telemetry.config import TelemetryConfig
 from jetvla.runtime.yaml_source import YamlSource
 
 _FOREVER_S = 1e9
+_Section = TypeVar("_Section", bound=Section)
 
 
 class VideoCamera(Section):
@@ -271,16 +272,21 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: one line for every mistake, as ``file:line: key: what is wrong``.
     """
+    return load_section(path, Config, "the configuration")
+
+
+def load_section(path: Path, model: type[_Section], what: str) -> _Section:
+    """Read ``path`` as ``model``; ``what`` is its name in errors. See :func:`load_config`."""
     source = YamlSource.read(path)
     data = {} if source.data is None else source.data
     try:
-        return Config.model_validate(data, context={"folder": path.resolve().parent})
+        return model.model_validate(data, context={"folder": path.resolve().parent})
     except ValidationError as error:
         problems = [
             f"{path}:{source.line(problem['loc'])}: {_describe(problem['loc'], source)}: {_message(problem)}"
             for problem in error.errors()
         ]
-        raise ConfigError("\n".join(["the configuration is wrong:", *problems])) from error
+        raise ConfigError("\n".join([f"{what} is wrong:", *problems])) from error
 
 
 def _describe(location: tuple[str | int, ...], source: YamlSource) -> str:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "run the simulated table robot, or record demonstrations with it",
     "trace": "write what the running daemons do when, for ui.perfetto.dev",
     "profile": "measure where every millisecond goes",
+    "compare": "say what became slower between two profiles",
     "doctor": "say what is ready on this machine and what is not",
     "config": "check a configuration file, or print its JSON schema",
     "demo": "build the small policy, run it on the simulated robot, and print what happened",

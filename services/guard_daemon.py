@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jetvla.runtime.guard.residence import LinuxHost, settle
 from jetvla.runtime.guard.scheduling import SERVANTS_PRIORITY, LinuxKernel, Scheduling, be_timely
@@ -24,8 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("guard", __doc__, guard_robot, argv)
 
 
-def guard_robot(service: Service) -> None:
-    """Run the guard until ``service.asked``, and then until the robot is at rest."""
+def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lambda _: None) -> None:
+    """Run the guard until ``service.asked``, and then until the robot is at rest.
+
+    Args:
+        operator: called once a tick, in the thread that decides.
+    """
+
+    def over() -> bool:
+        operator(process)
+        return service.asked.is_set()
+
     service.config.run_dir.mkdir(parents=True, exist_ok=True)
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
@@ -40,7 +49,7 @@ def guard_robot(service: Service) -> None:
         residence = settle(LinuxHost())
         place = "any CPU" if residence.cpu is None else f"CPU {residence.cpu}"
         log.info("memory %slocked, %s %s", "" if residence.locked else "not ", place, residence.refused)
-        process.run(service.asked.is_set)
+        process.run(over)
 
 
 def describe(scheduling: Scheduling) -> str:

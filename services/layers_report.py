@@ -30,9 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("layer by layer")
     group.add_argument("--layers", action="store_true", help="time of the policy's blocks, on golden observations")
     group.add_argument("--threads", type=int, metavar="N", help="of ONNX Runtime (default: all cores but one)")
-    group.add_argument(
-        "--engines", type=Path, default=ENGINES, metavar="DIR", help="what was compiled (default: %(default)s)"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.camera is not None:
         raise ConfigError("--layers runs the bundle's golden observations, and no camera; leave out --camera")
     threads = "auto" if arguments.threads is None else arguments.threads
-    chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines}
+    chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines or ENGINES}
     try:
         config = PolicyConfig.model_validate(chosen)
     except ValidationError as error:

@@ -25,10 +25,12 @@ from jetvla.services.companion import Companion
 GUARD = "guard"
 POLICY = "policy"
 METRICS = "metrics"
+PROFILED_GUARD = "profiled guard"
 _MODULES = {
     GUARD: "jetvla.services.guard_daemon",
     POLICY: "jetvla.services.policy_daemon",
     METRICS: "jetvla.services.metrics_daemon",
+    PROFILED_GUARD: "jetvla.services.profiling.guard",
 }
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}

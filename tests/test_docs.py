@@ -13,6 +13,7 @@ from jetvla.runtime.config import load_config
 from jetvla.runtime.guard.faults import FAULTS
 from jetvla.runtime.guard.limits import Limits, RateLimit
 from jetvla.services.cli import COMMANDS
+from jetvla.services.profiling.budget import load_budget
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("engines/zoo/*.md")])
@@ -45,3 +46,9 @@ def test_the_examples_of_configuration_and_checkpoint_are_right(tmp_path: Path) 
     assert load_config(tmp_path / "jetvla.yaml").limits.linear.velocity == 0.1
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/CHECKPOINTS.md").read_text(), re.DOTALL)
     assert len(ActionSpec.model_validate(yaml.safe_load(example)["action"])) == 2
+
+
+def test_the_example_of_a_budget_is_right(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/PROFILING.md").read_text(), re.DOTALL)
+    (tmp_path / "budget.yaml").write_text(example)
+    assert load_budget(tmp_path / "budget.yaml").deadlines_ns() == {"age": 200_000_000, "wake": 5_000_000}

@@ -90,6 +90,10 @@ class Model:
         """The manifest's precision that it runs."""
         return self.variant.precision
 
+    def gpu_ms(self) -> float | None:
+        """Of the last step, as :meth:`Engine.gpu_ms`."""
+        return self._step.gpu_ms()
+
     def forget(self) -> None:
         """Read the next sentence anew: what a self-test read is not what an operator said."""
         if self._language is not None:

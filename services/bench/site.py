@@ -14,7 +14,7 @@ import yaml
 from jetvla.engines.bench.loop import SENTENCE
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle
 from jetvla.runtime.keys import create_key_pair, load_private_key, sign
-from jetvla.services.profiling import write_pictures
+from jetvla.services.profiling.setting import write_pictures
 
 # Numbers of ROS domains on which nobody else talks, probably.
 _DOMAINS = 100

@@ -22,32 +22,47 @@ _MARKS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "plain":
 
 def page_of(receipt: Receipt) -> str:
     """HTML text of ``receipt``; the same for the same bundle. Whatever stands in the bundle is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
+    return environment().get_template("receipt.html").render(receipt=receipt, style=style()).lstrip()
+
+
+def environment(*folders: Path) -> Environment:
+    """Templates of ``folders`` and of this one, which has the parts that every page is made of."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, _HERE]),
         autoescape=True,
         finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = _breakable
-    style = Markup((_HERE / "receipt.css").read_text(encoding="utf-8"))  # our own file, and no bundle's
-    page = environment.get_template("receipt.html")
-    return page.render(receipt=receipt, style=style, marks=_MARKS, placed=_placed, longest=_longest).lstrip()
+    made.filters["breakable"] = _breakable
+    made.globals.update(marks=_MARKS, placed=_placed, longest=_longest)
+    return made
+
+
+def style() -> Markup:
+    """Our own style sheet, and no bundle's."""
+    return Markup((_HERE / "receipt.css").read_text(encoding="utf-8"))
 
 
 def write_page(receipt: Receipt, path: Path, bundle: Path) -> None:
-    """Write the page of ``receipt`` to ``path``, whole or not at all; an older file there is replaced.
+    """Write the page of ``receipt`` to ``path``; see :func:`write_text`."""
+    write_text(page_of(receipt), "--html", path, bundle)
+
+
+def write_text(text: str, option: str, path: Path, bundle: Path | None) -> None:
+    """Write ``text`` to ``path``, whole or not at all; an older file there is replaced.
+
+    Args:
+        option: which one named the path.
 
     Raises:
         ConfigError: ``path`` cannot be written, is no plain file, or belongs to ``bundle``, which it would spoil.
     """
     try:
-        target = path.resolve()
-        _require_writable(path, target, bundle.resolve())
-        _replace(target, page_of(receipt))
+        _replace(require_writable(option, path, bundle), text)
     except OSError as error:
-        raise ConfigError(f"--html {path} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{option} {path} cannot be written: {error.strerror}") from error
 
 
 def _replace(target: Path, text: str) -> None:
@@ -59,15 +74,25 @@ def _replace(target: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _require_writable(path: Path, target: Path, bundle: Path) -> None:
+def require_writable(option: str, path: Path, bundle: Path | None) -> Path:
+    """The file that ``path`` leads to; raises what :func:`write_text` does where that can be known before."""
+    try:
+        target = path.resolve()
+        _require_place(option, path, target, None if bundle is None else bundle.resolve())
+    except OSError as error:
+        raise ConfigError(f"{option} {path} cannot be written: {error.strerror}") from error
+    return target
+
+
+def _require_place(option: str, path: Path, target: Path, bundle: Path | None) -> None:
     if target.is_dir():
-        raise ConfigError(f"--html {path} is a folder; name a file, such as {path / 'receipt.html'}")
+        raise ConfigError(f"{option} {path} is a folder; name a file, such as {path / 'receipt.html'}")
     if target.exists() and not target.is_file():
-        raise ConfigError(f"--html {path} is not a plain file; name another")
+        raise ConfigError(f"{option} {path} is not a plain file; name another")
     if not target.parent.is_dir():
-        raise ConfigError(f"--html {path}: there is no folder {path.parent}; make it first")
+        raise ConfigError(f"{option} {path}: there is no folder {path.parent}; make it first")
     if bundle in (target, target.parent):
-        raise ConfigError(f"--html {path} would alter the bundle {bundle}; write the receipt outside it")
+        raise ConfigError(f"{option} {path} would alter the bundle {bundle}; write it outside")
 
 
 def _placed(parts: tuple[Part, ...]) -> Iterator[tuple[float, Part]]:

@@ -18,6 +18,7 @@ import yaml
 from jetvla.runtime.link.protocol import Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
 
+from .browser import Browser
 from .bundles import Maker
 
 # Only for a test that would otherwise hang; nothing here measures speed.
@@ -125,3 +126,11 @@ def start() -> Iterator[Callable[[Path], Daemon]]:
 def make(tmp_path: Path) -> Maker:
     """Makes signed bundles."""
     return Maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One tab for all tests of a module."""
+    running = Browser(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.keys import create_key_pair
-from jetvla.runtime.telemetry.environment import Environment
-from jetvla.runtime.telemetry.stages import STAGE_NAMES
 from jetvla.services.cli import COMMANDS, main
 
 
@@ -120,33 +118,3 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(
     (tmp_path / "clip.mp4").touch()
     config.write_text(text.format("keys", "clip.mp4") + "guard: {outputs: [{kind: log, path: x}]}\n")
     assert main(["doctor", "--config", str(config)]) == 0
-
-
-def test_profile_measures_every_stage(signed_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    figures = tmp_path / "profile.json"
-    words = [
-        "profile",
-        str(signed_bundle),
-        "--trusted",
-        str(tmp_path / "keys"),
-        "--seconds",
-        "2",
-        "--json",
-        str(figures),
-    ]
-    assert main(words) == 0
-    assert "frame-to-command age p50" in capsys.readouterr().out
-    result = json.loads(figures.read_text())
-    assert Environment.from_dict(result["environment"]).describe() == result["machine"]
-    assert result["stages"].keys() == set(STAGE_NAMES)
-    assert result["stages"]["step"]["count"] > 10
-    for stage in result["stages"].values():
-        assert 0 < stage["p50"] <= stage["p99"] <= stage["max"]
-
-
-def test_profile_refuses_a_camera_it_does_not_know(
-    signed_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["profile", str(signed_bundle), "--trusted", str(tmp_path / "keys"), "--camera", "lidar:/dev/x"]
-    assert main(words) == 1
-    assert "KIND:PLACE" in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""Compare two profiles that 'jetvla profile --json' wrote, stage by stage.
+
+The ratio after / before of each median and each p99 has a 99 % interval, by a bootstrap of blocks that is seeded and so
+repeats. A stage is slower or faster if its interval leaves out 1; else no difference is seen. The interval knows the
+scatter within the two runs, not that a machine is another one an hour later: measure both in turn.
+
+Profiles of other machines, other power modes or other ways of measuring are refused.
+
+Exit status: 0 if no stage is slower, 3 if the median or the p99 of one is, 1 if the two cannot be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SLOWER = 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, help="the former profile, a JSON file")
+    parser.add_argument("after", type=Path, help="the newer one")
+    parser.add_argument("--force", action="store_true", help="compare whatever is in both, and say what differs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from jetvla.services.profiling.comparison import compare
+    from jetvla.services.profiling.record import read_profile
+    from jetvla.services.profiling.terminal import print_comparison
+
+    before, after = read_profile(arguments.before), read_profile(arguments.after)
+    comparison = compare(before, after, arguments.force)
+    print_comparison(comparison, Console())
+    return SLOWER if comparison.slower else 0

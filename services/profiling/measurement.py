@@ -1,0 +1,194 @@
+"""The ways to make a profile: daemons of its own, daemons that run anyway, the engine alone."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.clock import NS_PER_S
+from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.telemetry.environment import read_environment
+from jetvla.runtime.telemetry.status import read_status
+from jetvla.services.profiling.budget import Budget
+from jetvla.services.profiling.engine import Pace, run_engine
+from jetvla.services.profiling.guard import MOMENTS
+from jetvla.services.profiling.power import PowerMeter
+from jetvla.services.profiling.record import SCHEMA, EngineFacts, Figures, Frames, Mode, Moment, Profile
+from jetvla.services.profiling.rings import Rings
+from jetvla.services.profiling.setting import Setting
+from jetvla.services.profiling.window import Window, observe, require_unlatched
+from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
+
+WARM_UP_S = 2.0
+READY_S = 120.0
+_LOOK_EVERY_S = 0.05
+_STALE_S = 3.0
+_NO_FRAMES = Frames((), {})
+
+
+def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
+    """Run the setting's bundle in daemons of its own, whose commands go into a file.
+
+    Raises:
+        JetvlaError: if the bundle is not trusted, a daemon ends, or the guard cannot be armed in time.
+    """
+    with _prepared(setting) as (bundle, path):
+        config = load_config(path)
+        started_ns = time.monotonic_ns()
+        with Daemons(path, (PROFILED_GUARD, POLICY)) as daemons:
+            cold = _ready(config, daemons)
+            moments = _cold_start(started_ns, cold, Rings(config))
+            window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
+        measured = _Measured("saturated" if setting.saturate else "paced", bundle, setting.describe(), budget)
+        return replace(measured.profile(config, window, run_engine(path).facts), cold_start=moments)
+
+
+def profile_running(path: Path, seconds: float, budget: Budget | None) -> Profile:
+    """Watch the daemons that run with the configuration at ``path``; costs them nothing.
+
+    Raises:
+        JetvlaError: if they do not run, one ends or is started anew, or the guard latches.
+    """
+    config = load_config(path)
+    status = read_status(config.status)
+    if (age_s := (time.monotonic_ns() - status.written_ns) / NS_PER_S) > _STALE_S:
+        raise JetvlaError(f"{config.status} is {age_s:.0f} s old: the guard is not running; start it with 'jetvla run'")
+    bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
+    window = observe(config, Rings(config), seconds, budget)
+    cameras = ", ".join(f"{name}: {camera.kind}" for name, camera in config.cameras.items())
+    outputs = ", ".join(output.kind for output in config.guard.outputs)
+    setting = {"camera": cameras, "outputs": outputs, "instruction": status.instruction or "none"}
+    return _Measured("attached", bundle, setting, budget).profile(config, window, None)
+
+
+def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
+    """Run the step engine alone, half of the time back to back and half at the setting's rate.
+
+    Raises:
+        JetvlaError: if the bundle is not trusted, or the engine cannot run.
+    """
+    with _prepared(setting) as (bundle, path):
+        before = read_environment()
+        with PowerMeter() as power:
+            run = run_engine(path, Pace(setting.seconds / 2, setting.rate_hz))
+        steps = sum(figures.count for name, figures in run.stages.items() if "GPU" not in name)
+        return Profile(
+            schema=SCHEMA,
+            mode="engine",
+            measured_at=_now(),
+            bundle=bundle.digest,
+            policy=bundle.manifest.name,
+            setting={"pace": f"back to back, and {setting.rate_hz:g} Hz"},
+            engine=run.facts,
+            scheduling="",
+            guard_hz=0.0,
+            seconds=setting.seconds,
+            rate_hz=run.stages["step"].count / (setting.seconds / 2),
+            stages=run.stages,
+            frames=_NO_FRAMES,
+            lost=0,
+            stops={},
+            cold_start=(),
+            memory=(),
+            power=power.figures(steps),
+            environment=before,
+            after=read_environment(),
+            budget=() if budget is None else budget.judge(run.stages, _missed(run.stages, budget)),
+        )
+
+
+def _missed(stages: Mapping[str, Figures], budget: Budget) -> dict[str, int]:
+    """Among the samples that are kept, which are all unless there were very many."""
+    deadlines = {name: ns / 1e3 for name, ns in budget.deadlines_ns().items() if name in stages}
+    return {name: sum(us > limit for us in stages[name].samples_us) for name, limit in deadlines.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    mode: Mode
+    bundle: Bundle
+    setting: dict[str, str]
+    budget: Budget | None
+
+    def profile(self, config: Config, window: Window, engine: EngineFacts | None) -> Profile:
+        figures, missed = window.collector.figures(), window.collector.missed()
+        return Profile(
+            schema=SCHEMA,
+            mode=self.mode,
+            measured_at=_now(),
+            bundle=self.bundle.digest,
+            policy=self.bundle.manifest.name,
+            setting=self.setting,
+            engine=engine,
+            scheduling=window.status.scheduling,
+            guard_hz=config.guard.rate_hz,
+            seconds=window.seconds,
+            rate_hz=window.rate_hz,
+            stages=figures,
+            frames=window.collector.frames(),
+            lost=window.lost,
+            stops=window.stops,
+            cold_start=(),
+            memory=window.memory,
+            power=window.power,
+            environment=window.before,
+            after=window.after,
+            budget=() if self.budget is None else self.budget.judge(figures, missed),
+        )
+
+
+@contextmanager
+def _prepared(setting: Setting) -> Iterator[tuple[Bundle, Path]]:
+    """The bundle, and a configuration in a folder that is gone afterwards."""
+    bundle = Bundle.open(setting.bundle, load_trusted(setting.trusted))
+    with tempfile.TemporaryDirectory(prefix="jetvla-profile-") as folder:
+        yield bundle, setting.write(bundle, Path(folder))
+
+
+def _ready(config: Config, daemons: Daemons) -> dict[str, int]:
+    """Wait until the guard is armed and the warm-up is over; when it had heard the policy, and was armed."""
+    give_up = time.monotonic() + READY_S
+    path = config.run_dir / MOMENTS
+    while not path.exists():
+        _require_running(daemons)
+        if config.status.exists():
+            require_unlatched(status := read_status(config.status))
+            if time.monotonic() > give_up:
+                raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {'; '.join(status.events[-3:])}")
+        time.sleep(_LOOK_EVERY_S)
+    time.sleep(WARM_UP_S)
+    moments: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    return moments
+
+
+def _require_running(daemons: Daemons) -> None:
+    if (name := daemons.dead()) is not None:
+        raise JetvlaError(f"the {name} process ended; its last lines say why")
+
+
+def _cold_start(started_ns: int, told: Mapping[str, int], rings: Rings) -> tuple[Moment, ...]:
+    """From the start of the processes to the first command, in the order of time."""
+    policy, guard = rings.read()
+    reached = {
+        "guard: bundle verified": rings.started_ns["guard"],
+        "policy: bundle verified": rings.started_ns["policy"],
+        "first HELLO": told["hello"],
+        "armed": told["armed"],
+        "first chunk": next((s.end_ns for s in policy if s.stage == "step"), None),
+        "first command that obeys a frame": next((s.end_ns for s in guard if s.stage == "age"), None),
+    }
+    known = [(name, ns) for name, ns in reached.items() if ns is not None]
+    return tuple(Moment(name, round((ns - started_ns) / 1e6, 1)) for name, ns in sorted(known, key=lambda m: m[1]))
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,89 @@
+"""The measurement itself: for some seconds, what both daemons run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jetvla.runtime.clock import NS_PER_S, MonotonicClock, seconds_to_ns
+from jetvla.runtime.config import Config
+from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.guard.arming import State
+from jetvla.runtime.guard.faults import FAULTS
+from jetvla.runtime.telemetry.environment import Environment, read_environment
+from jetvla.runtime.telemetry.status import Status, read_status
+from jetvla.services.profiling.budget import Budget
+from jetvla.services.profiling.collector import Collector
+from jetvla.services.profiling.memory import peak_mb
+from jetvla.services.profiling.power import PowerMeter
+from jetvla.services.profiling.record import PowerFigures, ProcessMemory
+from jetvla.services.profiling.rings import Rings
+
+_LOOK_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was seen."""
+
+    collector: Collector
+    lost: int
+    seconds: float
+    status: Status
+    stops: dict[str, int]
+    memory: tuple[ProcessMemory, ...]
+    power: PowerFigures
+    before: Environment
+    after: Environment
+
+    @property
+    def rate_hz(self) -> float:
+        return self.collector.count("step") / self.seconds
+
+
+def observe(
+    config: Config, rings: Rings, seconds: float, budget: Budget | None, check: Callable[[], None] = lambda: None
+) -> Window:
+    """Follow ``rings`` for ``seconds`` from now.
+
+    Args:
+        check: raises if there is no use in going on; called often.
+
+    Raises:
+        JetvlaError: if a daemon ends, is started anew, or the guard latches.
+    """
+    clock, before, lost = MonotonicClock(), read_environment(), rings.lost
+    former = read_status(config.status)
+    began_ns = clock.now_ns()
+    collector = Collector(began_ns, {} if budget is None else budget.deadlines_ns())
+    with PowerMeter() as power:
+        while (left_ns := began_ns + seconds_to_ns(seconds) - clock.now_ns()) > 0:
+            time.sleep(min(_LOOK_EVERY_S, left_ns / NS_PER_S))
+            check()
+            require_unlatched(read_status(config.status))
+            _take(rings, collector)
+    ended_ns = clock.now_ns()
+    status = read_status(config.status)
+    return Window(
+        collector=collector,
+        lost=rings.lost - lost,
+        seconds=(ended_ns - began_ns) / NS_PER_S,
+        status=status,
+        stops={n: c for n in FAULTS if (c := status.counts.get(n, 0) - former.counts.get(n, 0)) > 0},
+        memory=tuple(ProcessMemory(name, peak_mb(pid)) for name, pid in rings.pids.items()),
+        power=power.figures(collector.count("age")),
+        before=before,
+        after=read_environment(),
+    )
+
+
+def require_unlatched(status: Status) -> None:
+    """Raises: JetvlaError if the guard latched."""
+    if status.state == State.LATCHED.value:
+        raise JetvlaError(f"the guard latched, so the measurement cannot go on: {status.reason}")
+
+
+def _take(rings: Rings, collector: Collector) -> None:
+    for spans in rings.read():
+        collector.add(spans)

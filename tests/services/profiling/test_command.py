@@ -1,0 +1,143 @@
+"""``jetvla profile`` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jetvla.runtime.config import load_config
+from jetvla.runtime.telemetry.status import read_status
+from jetvla.services.cli import main
+from jetvla.services.profiling.guard import MOMENTS
+from jetvla.services.profiling.record import Profile, read_profile
+from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
+
+PATIENCE_S = 120.0
+
+
+def profile(bundle: Path, *options: object) -> int:
+    return main(["profile", str(bundle), "--trusted", str(bundle.parent / "keys"), *map(str, options)])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name either a BUNDLE"),
+        (["B", "--config", "c.yaml"], "name either a BUNDLE"),
+        (["--config", "c.yaml", "--saturate"], "need a BUNDLE"),
+        (["B", "--seconds", "0"], "--seconds 0 is out of range"),
+        (["B", "--rate", "0"], "--rate 0 is out of range"),
+        (["B", "--camera", "lidar:/dev/x"], "KIND:PLACE"),
+        (["B", "--camera", "v4l2:/dev/video0", "--saturate"], "use frames:FOLDER"),
+        (["B", "--against", "a.json"], "--against needs --html"),
+        (["B", "--json", "no/where.json"], "--json no/where.json: there is no folder no"),
+        (["B", "--html", "keys"], "--html keys is a folder"),
+        (["B", "--json", "B/manifest.json"], "would alter the bundle"),
+        (["B", "--budget", "none.yaml"], "cannot read none.yaml"),
+        (["B", "--html", "x.html", "--against", "none.json"], "none.json cannot be read"),
+    ],
+)
+def test_what_has_no_sense_is_refused_before_anything_is_measured(
+    signed_bundle: Path,
+    words: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(signed_bundle.parent)
+    signed_bundle.rename("B")
+    assert main(["profile", *words, "--trusted", "keys"]) == 1
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.out == ""
+
+
+def test_the_engine_alone_runs_both_ways(signed_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures, budget = signed_bundle.parent / "engine.json", signed_bundle.parent / "budget.yaml"
+    budget.write_text("step: {p50_ms: 0.000001, deadline_ms: 60000}\n")
+    assert profile(signed_bundle, "--engine-only", "--seconds", 2, "--json", figures, "--budget", budget) == 1
+    assert "over budget: step p50 is " in capsys.readouterr().out
+    made = read_profile(figures)
+    assert made.mode == "engine"
+    assert tuple(made.stages) == ("step", "step, back to back")
+    # A second at 30 Hz; back to back there are as many as the machine can, of which each is at least one.
+    assert 1 <= made.stages["step"].count <= 31
+    assert made.stages["step, back to back"].count >= 1
+    assert [v.held for v in made.budget] == [False, True]
+
+
+def test_a_bundle_that_is_not_trusted_does_not_run(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    assert main(["profile", str(tiny_bundle), "--trusted", str(tmp_path / "keys"), "--engine-only"]) == 1
+
+
+def test_saturated_the_policy_answers_more_often_than_the_camera_would(signed_bundle: Path) -> None:
+    """At one picture a second there is one chunk a second, unless pictures come as fast as they can be answered."""
+    figures = signed_bundle.parent / "saturated.json"
+    assert profile(signed_bundle, "--saturate", "--rate", 1, "--seconds", 2, "--json", figures) == 0
+    made = read_profile(figures)
+    assert made.mode == "saturated"
+    assert made.rate_hz > 4
+
+
+def test_running_daemons_are_watched_and_go_on(
+    configured: Callable[..., Path], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = {"kind": "frames", "path": "pictures", "fps": 30, "loop": True}
+    limits = {"excess_count": 10**9, "excess_window": 10**9, "seam_ratio": 1e9}
+    guard = {"outputs": [{"kind": "log", "path": "commands.jsonl"}], "limits": limits}
+    path = configured(cameras={"front": camera}, guard=guard, instruction={"text": "go", "ttl_s": None})
+    pictures(place / "pictures")
+    figures, page = place / "a.json", place / "a.html"
+    with Daemons(path, (PROFILED_GUARD, POLICY)) as daemons:
+        wait_for(load_config(path).run_dir / MOMENTS, daemons)
+        words = ["profile", "--config", str(path), "--seconds", "2", "--json", str(figures), "--html", str(page)]
+        assert main(words) == 0
+        assert daemons.dead() is None
+        ticks = read_status(load_config(path).status).ticks
+    made: Profile = read_profile(figures)
+    assert made.mode == "attached"
+    assert made.engine is None
+    assert made.stages["guard"].count > 10
+    assert made.stages["step"].count > 1
+    assert ticks >= made.stages["guard"].count
+    assert {m.process for m in made.memory} == {"policy", "guard"}
+    assert "<html" in page.read_text()
+    # They have ended now, and what they left behind is no measurement.
+    capsys.readouterr()
+    assert main(["profile", "--config", str(path), "--seconds", "1"]) == 1
+    assert "jetvla run" in capsys.readouterr().err
+
+
+def pictures(folder: Path) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    for shade in (60, 120, 180):
+        Image.effect_noise((64, 64), shade).convert("RGB").save(folder / f"{shade}.png")
+
+
+def wait_for(path: Path, daemons: Daemons) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not path.exists():
+        assert daemons.dead() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def test_a_guard_that_arms_itself_commands_no_robot(configured: Callable[..., Path]) -> None:
+    path = configured(guard={"outputs": [{"kind": "twist"}]})
+    words = [sys.executable, "-m", "jetvla.services.profiling.guard", "--config", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1
+    assert "outputs of kind log only" in done.stderr
+
+
+def test_the_json_file_says_its_resolution(make_profile: Callable[..., Profile]) -> None:
+    assert json.loads(make_profile(count=3).as_json())["resolution"] == 1 / 128
