@@ -45,15 +45,16 @@ def moving(machine: Machine) -> bool:
 def arm(machine: Machine) -> None:
     """Arm until the robot moves; other load on this machine may make the guard stop it again."""
 
-    def armed() -> bool:
-        if machine.status().get("state") == "LATCHED":
+    def attempt() -> bool:
+        state = machine.status().get("state")
+        if state == "LATCHED":
             machine.run("jetvla", "arm", "--reset")
-        return machine.succeeds("jetvla", "arm", "--wait", "30", "--timeout", "60") and until(
-            lambda: moving(machine) or machine.status().get("state") != "ARMED", "it moves"
-        )
+        elif state != "ARMED":
+            machine.succeeds("jetvla", "arm", "--wait", "10", "--timeout", "60")
+        return state == "ARMED" and moving(machine)
 
     up(machine)
-    until(lambda: armed() and moving(machine), "the robot is armed and moves", 300)
+    until(attempt, "the robot is armed and moves", 300)
 
 
 def rest(machine: Machine, since_ns: int) -> float:
