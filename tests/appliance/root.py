@@ -26,7 +26,7 @@ def bare(cache: Path, constraints: Path) -> Path:
     """Debian 12 with what the package depends on, and the wheels of ROS 2 for later."""
     root = cache / RELEASE
     if not (cache / "bare").exists():
-        shutil.rmtree(root, ignore_errors=True)
+        _remove(root)
         cache.mkdir(parents=True, exist_ok=True)
         _run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--constraint", constraints, "--dest"]
@@ -39,7 +39,7 @@ def emulated(cache: Path) -> Path:
     """The same for arm64, whose programs qemu runs: ten minutes, once."""
     root = cache / f"{RELEASE}-arm64"
     if not (cache / "bare-arm64").exists():
-        shutil.rmtree(root, ignore_errors=True)
+        _remove(root)
         cache.mkdir(parents=True, exist_ok=True)
         _run("mmdebstrap", "--arch=arm64", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
         (cache / "bare-arm64").touch()
@@ -61,7 +61,7 @@ def installed(cache: Path, package: Path, constraints: Path) -> Path:
 
 def copy(root: Path, to: Path) -> Path:
     """A file system of its own."""
-    shutil.rmtree(to, ignore_errors=True)
+    _remove(to)
     _run("cp", "-a", "--reflink=auto", root, to)
     return to
 
@@ -97,6 +97,11 @@ def digest(path: Path) -> str:
         while block := file.read(1 << 20):
             found.update(block)
     return found.hexdigest()[:16]
+
+
+def _remove(root: Path) -> None:
+    # A broken-off mmdebstrap may have left something mounted there.
+    _run("rm", "-rf", "--one-file-system", root)
 
 
 def _run(*command: str | Path) -> None:
