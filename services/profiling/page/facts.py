@@ -66,9 +66,9 @@ def _budget(profile: Profile) -> Verdict:
 
 
 def _stops(profile: Profile) -> Verdict:
-    question = "Did the guard stop the robot?"
+    question = "Did the guard find faults?"
     if not profile.stops:
-        return Verdict(question, "No fault", "In the time of the measurement.", "good")
+        return Verdict(question, "None", "In the time of the measurement.", "good")
     told = ", ".join(f"{fault} ({count})" for fault, count in profile.stops.items())
     return Verdict(question, f"{plural(sum(profile.stops.values()), 'fault')}", told, "warning")
 

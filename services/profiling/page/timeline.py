@@ -14,6 +14,8 @@ from jetvla.services.profiling.wording import milliseconds
 # More could not be told apart on a screen.
 _OUTLIERS = 40
 _COLUMNS = 500
+# Columns without a frame over which no line is drawn: nothing was obeyed then.
+_GAP = 20
 _US_PER_MS = 1e3
 
 
@@ -66,5 +68,9 @@ def _line(at: np.ndarray, heights: np.ndarray) -> str:
     largest: dict[int, float] = {}
     for column, height in zip((at * _COLUMNS).astype(int).tolist(), heights.tolist(), strict=True):
         largest[column] = max(largest.get(column, 0.0), height)
-    points = (f"{1000 * c / _COLUMNS:.0f} {1000 * (1 - h):.0f}" for c, h in sorted(largest.items()))
-    return "M" + "L".join(points)
+    path, last = "", -_COLUMNS
+    for column, height in sorted(largest.items()):
+        path += "L" if column - last <= _GAP else "M"
+        path += f"{1000 * column / _COLUMNS:.0f} {1000 * (1 - height):.0f}"
+        last = column
+    return path

@@ -73,7 +73,8 @@ def test_the_waterfall_stands_in_the_order_of_time(browser: Browser, page: Path)
 def test_an_outlier_tells_its_time_and_stages_when_it_is_pointed_at(browser: Browser, page: Path) -> None:
     browser.show(page, *DESK)
     place = browser.evaluate(
-        "(() => { const c = document.querySelector('.timeline circle'); c.scrollIntoView({block: 'center'});"
+        "(() => { const c = document.querySelector('.timeline circle:last-of-type');"
+        " c.scrollIntoView({block: 'center', behavior: 'instant'});"
         " const b = c.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
     )
     assert browser.evaluate("document.querySelector('.tip').hidden")
