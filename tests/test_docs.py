@@ -49,6 +49,6 @@ def test_the_examples_of_configuration_and_checkpoint_are_right(tmp_path: Path) 
 
 
 def test_the_example_of_a_budget_is_right(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/PROFILING.md").read_text(), re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(# budget\.yaml.*?)```", (ROOT / "docs/PROFILING.md").read_text(), re.DOTALL)
     (tmp_path / "budget.yaml").write_text(example)
     assert load_budget(tmp_path / "budget.yaml").deadlines_ns() == {"age": 200_000_000, "wake": 5_000_000}

@@ -1,0 +1,1 @@
+"""How the Debian package is made; runs on a build host."""
