@@ -44,8 +44,8 @@ class Listener:
         rate_hz: float,
         bundle: str,
         clock: Clock,
-        needs_deadman: bool = False,
-        needs_feedback: bool = False,
+        needs_deadman: bool,
+        needs_feedback: bool,
     ) -> None:
         self._spec, self._clock = spec, clock
         self._motion = Motion(spec, limits, timing.dt_s, 1.0 / rate_hz)

@@ -8,7 +8,7 @@ from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.guard.axes import Vector, is_absolute
 
 
-def undeclared(spec: ActionSpec, start: Vector, no_feedback: str = "") -> tuple[str, ...]:
+def undeclared(spec: ActionSpec, start: Vector, no_feedback: str) -> tuple[str, ...]:
     """Reasons not to arm: one sentence for each thing that is missing.
 
     Args:

@@ -292,3 +292,33 @@ def test_another_bundle_is_told_by_its_first_twelve_digits() -> None:
     rig.ready()
     rig.hello(bundle="0123456789abcdef" * 4)
     assert "wrong_bundle: the policy runs bundle 0123456789ab, the guard abababababab" in rig.guard.arm()
+
+
+def test_a_long_stall_of_a_slow_guard_is_told_to_the_tenth() -> None:
+    rig = GuardRig(rate_hz=10.0)
+    rig.arm()
+    rig.step()
+    rig.step(0.5)
+    stalls = [reason for _, fault, _, reason in said(rig, "fault") if fault == "stall"]
+    assert stalls == ["500.0 ms between two ticks; the longest allowed is 300.0 ms"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gripper_votes": 2, "gripper_window": 4}, "gripper_votes must be more than half of gripper_window"),
+        ({"excess_count": 9, "excess_window": 8}, "excess_count must not be larger than excess_window"),
+    ],
+)
+def test_limits_that_contradict_each_other_are_told(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Limits(**wrong)  # type: ignore[arg-type]
+    assert str(error.value).startswith(message)
+
+
+def test_a_delta_s_range_holds_for_the_time_step_of_the_manifest() -> None:
+    delta = ActionDimension(name="d", quantity="joint", unit="rad", semantics="delta", range=(-0.01, 0.01))
+    rig = GuardRig(ActionSpec(dimensions=(delta,)), limits=Limits(excess_count=1000, excess_window=1000))
+    rig.arm()
+    rig.run(1.0, [0.05])
+    assert rig.commands()[-1].tolist() == [pytest.approx(0.1)]
