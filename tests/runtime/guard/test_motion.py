@@ -108,3 +108,15 @@ def test_settling_gives_the_command_back(wild: Motion, monkeypatch: pytest.Monke
     wild.settle()
     assert not wild.blocked
     assert wild.advance(np.array([0.1, 0.5, 0.5]), P) == ""
+
+
+def test_a_position_that_is_known_starts_there_whatever_an_unknown_gripper_does() -> None:
+    joint = ActionDimension(name="j", quantity="joint", unit="rad", semantics="absolute")
+    gripper = ActionDimension(name="g", quantity="gripper", unit="1", semantics="absolute")
+    motion = Motion(ActionSpec(dimensions=(joint, gripper)), Limits(), 0.1, 0.01)
+    motion.measured(np.array([0.2, np.nan]))
+    motion.settle()
+    assert not motion.known
+    assert motion.advance(np.array([1.0, 0.8]), 0.01) == ""
+    assert motion.values[0] == pytest.approx(0.2, abs=1e-3)
+    assert motion.values[1] == pytest.approx(0.8, abs=1e-3)
