@@ -17,6 +17,8 @@ from jetvla.services.flash.errors import FlashError
 from jetvla.services.flash.password import Password
 from jetvla.services.flash.preflight import CREATE_USER
 from jetvla.services.flash.root import RootFilesystem, Runner, run_program
+from jetvla.services.store.install import Terms, install
+from jetvla.services.store.store import Store
 
 PACKAGE = "jetvla"
 _BUNDLES = Path("var/lib/jetvla/bundles")
@@ -145,18 +147,8 @@ def _trust(root: RootFilesystem, key: Path) -> None:
 
 
 def _install_bundle(root: RootFilesystem, source: Path, key: TrustedKey) -> None:
-    store = root.path / _BUNDLES
-    store.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with _opened(source, key) as bundle:
-        place = store / bundle.digest
-        shutil.copytree(bundle.path, place)
-    for path in (place, *place.iterdir()):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    # Read again where it lies now: a copy may go wrong too.
-    Bundle.open(place, (key,))
-    current = store / "current"
-    current.unlink(missing_ok=True)
-    current.symlink_to(place.name)
+    """As on the robot itself, but for the golden samples: they are computed there, at every start."""
+    install(Store(root.path / _BUNDLES), source, Terms((key,), self_test=None), print)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from jetvla.runtime.disk import sync
 from jetvla.services.flash.errors import FlashError
 
 ROOT = "rootfs"
@@ -91,7 +91,7 @@ class RootFilesystem:
         self._run(["sync", "--file-system", str(self.path)])
         _write(self._finished, request)
         self._unfinished.unlink()
-        _sync(self._l4t)
+        sync(self._l4t)
 
     def check_holds(self, request: str) -> None:
         """FlashError unless a finished customisation of ``request`` is here, whoever else works on it."""
@@ -111,7 +111,7 @@ class RootFilesystem:
     def _renew(self) -> None:
         if not self.original.exists():
             self.path.rename(self.original)
-            _sync(self._l4t)
+            sync(self._l4t)
         if self.path.exists():
             self._run(["rm", "-rf", "--one-file-system", str(self.path)])
         self._run(["cp", "-a", "--reflink=auto", str(self.original), str(self.path)])
@@ -133,14 +133,6 @@ def original_of(l4t: Path) -> Path:
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
-    _sync(partial)
+    sync(partial)
     partial.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
