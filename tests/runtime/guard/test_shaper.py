@@ -227,3 +227,9 @@ def test_after_a_hard_stop_the_next_start_waits_for_the_whole_window(twist: Shap
     assert int(np.argmin(again)) in (14, 15)
     assert again[15] == pytest.approx(0.24, abs=1e-9)
     assert again[-1] == pytest.approx(0.25)
+
+
+def test_the_way_of_a_turn_s_stop_is_known_before_too(twist: Shaper) -> None:
+    follow(twist, np.array([0, 0, 0, 0, 0, 0.5]), 100)
+    told = twist.stopping_way()[5]
+    assert told == pytest.approx(follow(twist, None, 100)[:, 5].sum() * P, rel=0.03)
