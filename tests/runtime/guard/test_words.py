@@ -322,3 +322,8 @@ def test_a_delta_s_range_holds_for_the_time_step_of_the_manifest() -> None:
     rig.arm()
     rig.run(1.0, [0.05])
     assert rig.commands()[-1].tolist() == [pytest.approx(0.1)]
+
+
+def test_a_quantity_without_rate_limits_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^limits\.colour: there are no rate limits of that name$"):
+        Limits().rate("colour")
