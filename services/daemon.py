@@ -45,13 +45,20 @@ Work = Callable[[Service], None]
 Task = Callable[[Config, threading.Event], None]
 
 
-def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] | None = None) -> int:
+def run_daemon(
+    name: str,
+    purpose: str | None,
+    work: Work,
+    argv: Sequence[str] | None = None,
+    schedule: Callable[[], object] = lambda: None,
+) -> int:
     """Check the configuration that ``--config`` names, verify its bundle, and ``work`` on both.
 
     Args:
         name: stands before every line of the log.
         purpose: for ``--help``.
         work: returns soon after its event is set, which SIGTERM and SIGINT do.
+        schedule: called before any thread starts, since threads inherit what it asks the kernel for.
 
     Returns:
         The exit status: 0 when asked to end, 1 on a user's error.
@@ -67,7 +74,7 @@ def run_daemon(name: str, purpose: str | None, work: Work, argv: Sequence[str] |
             fields[BUNDLE] = bundle.digest
             work(Service(config, bundle, asked, notifier, reloader))
 
-    return _run(name, purpose, run, argv)
+    return _run(name, purpose, run, argv, schedule)
 
 
 def run_task(name: str, purpose: str | None, task: Task, argv: Sequence[str] | None = None) -> int:
@@ -80,11 +87,13 @@ def _run(
     purpose: str | None,
     run: Callable[[Path, threading.Event, dict[str, str]], None],
     argv: Sequence[str] | None,
+    schedule: Callable[[], object] = lambda: None,
 ) -> int:
     parser = argparse.ArgumentParser(description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True)
     arguments = parser.parse_args(argv)
     faulthandler.enable()
+    schedule()
     with logging_for(name) as fields:
         asked = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -21,7 +21,13 @@ SWITCH_S = 1e-4
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 after a controlled stop, 1 on a user's error."""
-    return run_daemon("guard", __doc__, guard_robot, argv)
+    return run_daemon("guard", __doc__, guard_robot, argv, serve_in_time)
+
+
+def serve_in_time() -> None:
+    """For every thread that the guard starts, those of ROS 2, the log and other writers among them: one that is put off
+    by another program while it holds the interpreter lock holds up the tick."""
+    be_timely(LinuxKernel(), SERVANTS_PRIORITY)
 
 
 def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lambda _: None) -> None:
@@ -38,9 +44,6 @@ def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lam
     service.config.run_dir.mkdir(parents=True, exist_ok=True)
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
-    # The threads of ROS 2 and of the writers inherit this: one of them that is put off by another program while it
-    # holds the interpreter lock holds up the tick.
-    be_timely(LinuxKernel(), SERVANTS_PRIORITY)
     with GuardProcess(service.config, service.bundle, service.notifier, service.reloader.take) as process:
         scheduling = be_timely(LinuxKernel())
         process.report.scheduling, process.report.rung = describe(scheduling), scheduling.rung

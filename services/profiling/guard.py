@@ -14,7 +14,7 @@ from jetvla.runtime.config import Config
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.arming import State
 from jetvla.services.daemon import Service, run_daemon
-from jetvla.services.guard_daemon import guard_robot
+from jetvla.services.guard_daemon import guard_robot, serve_in_time
 from jetvla.services.guard_process import GuardProcess
 
 # File beside the rings that tells when the policy was there and the guard first armed.
@@ -49,7 +49,7 @@ class SelfArming:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when asked to end, 1 on a user's error."""
-    return run_daemon("guard", __doc__, measure, argv)
+    return run_daemon("guard", __doc__, measure, argv, serve_in_time)
 
 
 def measure(service: Service) -> None:

@@ -46,7 +46,7 @@ def ran(*command: str | Path, **environment: str) -> str:
 
 def test_systemd_finds_nothing_to_complain_about(analyze: str, placed: Path) -> None:
     units = sorted(unit for kind in ("service", "target") for unit in placed.glob(f"*.{kind}"))
-    assert len(units) == 7
+    assert len(units) == 8
     said = ran(analyze, "verify", "--man=no", *units, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
     assert "jetvla" not in said
 
