@@ -148,11 +148,11 @@ def test_irregular_ticks_add_up_as_a_reference_says(seed: int) -> None:
 
 
 def test_of_two_excesses_the_worse_in_proportion_is_told() -> None:
-    # 0.051 rad and 0.0255 m within 100 ms are allowed: 0.1 rad is twice, 0.036 m is 1.4 times.
+    # 0.051 rad and 0.0255 m within 100 ms are allowed: 0.06 rad is 1.2 times, 0.036 m is 1.4 times as much.
     meter = travel()
     meter.add(np.array([0.0, 0.0, 0.0, 0.0]), 0)
     meter.add(np.array([0.72, 0.0, 0.0, 0.0]), 10 * MS)
-    assert meter.add(np.array([0.0, 0.0, 0.2, 0.0]), 60 * MS).startswith("j went 0.2 within 0.1 s")
+    assert meter.add(np.array([0.0, 0.0, 0.06, 0.0]), 60 * MS).startswith("x, y went 0.036 within 0.1 s")
 
 
 def test_ticks_that_come_too_often_take_no_more_memory() -> None:
