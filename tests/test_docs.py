@@ -26,7 +26,7 @@ def test_links_and_commands_exist(path: Path) -> None:
         assert (path.parent / target).exists(), f"{path.name} links to {target}"
     for command in re.findall(r"jetvla ([a-z]+)", " ".join(re.findall(r"`(jetvla [^`]*)`", text))):
         assert command in COMMANDS, f"{path.name} names 'jetvla {command}'"
-    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+    for target in re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
 
 
