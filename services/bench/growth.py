@@ -6,11 +6,12 @@ pictures at 30 Hz. Age is what a chunk has when it comes to the guard's end of t
 
 from __future__ import annotations
 
-import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,10 @@ class Point:
     def __str__(self) -> str:
         times = "" if self.step_ms is None else f"step {self.step_ms:.1f} ms, age {self.age_ms:.1f} ms, "
         return f"{self.axis} {self.value}: {times}{self.memory_mb:.0f} MB"
+
+
+_HIGH_WATER = re.compile(rb"^VmHWM:\s*(\d+) kB", re.MULTILINE)
+_LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,14 +119,26 @@ def _build(episodes: Path, checkpoint: Path, samples: int) -> Callable[[], Point
             options = ["--precision", "int8", "--samples", str(samples), "-o", f"{name}/bundle"]
             command = [sys.executable, "-m", "jetvla.services", "build", str(checkpoint), "--episodes", str(episodes)]
             process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-        # It was reaped here, which the object cannot know.
-        process.returncode = os.waitstatus_to_exitcode(status)
+            peak_mb = _peak_mb(process)
         if process.returncode != 0:
             raise JetvlaError(f"the build with {samples} samples failed; its message is above")
-        return Point("calibration", samples, None, None, usage.ru_maxrss * 1024 / 1e6)
+        return Point("calibration", samples, None, None, peak_mb)
 
     return measure
+
+
+def _peak_mb(process: subprocess.Popen[bytes]) -> float:
+    """The most that a process ever had resident, when it has ended.
+
+    Asked while it runs: what the kernel tells afterwards (``ru_maxrss``) is at least what its parent had before it.
+    """
+    peak_kb = 0
+    while process.poll() is None:
+        with suppress(OSError):
+            found = _HIGH_WATER.search(Path(f"/proc/{process.pid}/status").read_bytes())
+            peak_kb = max(peak_kb, int(found[1]) if found else 0)
+        time.sleep(_LOOK_EVERY_S)
+    return peak_kb * 1024 / 1e6
 
 
 def grow(wanted: Sequence[Case], kept: Path, say: Callable[[str], None]) -> list[Point]:
