@@ -143,7 +143,10 @@ class _OnnxRuntimeBackend:
             raise EngineError(f"ONNX Runtime runs {path} on {session.get_providers()}, not on {PROVIDERS}")
         check_interface(path, "input", graph.inputs, _described(path, session.get_inputs()))
         check_interface(path, "output", graph.outputs, _described(path, session.get_outputs()))
-        return _OnnxRuntimeEngine(session, graph, options.profile, weights_file(path) if options.seldom else None)
+        # To look for mappings takes 25 ms: only where there are any, which is in large bundles.
+        weights = weights_file(path)
+        mapped = weights if options.seldom and weights.is_file() else None
+        return _OnnxRuntimeEngine(session, graph, options.profile, mapped)
 
 
 BACKEND: Backend = _OnnxRuntimeBackend()

@@ -17,6 +17,7 @@ from jetvla.runtime.backends import BACKENDS, Engine, EngineOptions, load_backen
 from jetvla.runtime.backends import onnxruntime as onnxruntime_backend
 from jetvla.runtime.backends.base import spare_one_core
 from jetvla.runtime.backends.onnxruntime import weights_file
+from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import GraphSpec, TensorSpec
 
@@ -177,6 +178,18 @@ def _resident(file: Path) -> int:
     """Kilobytes of ``file`` that this process has in memory."""
     parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
     return sum(int(p.split("\nRss:")[1].split()[0]) for p in parts if str(file) in p)
+
+
+def test_without_a_file_of_weights_there_is_nothing_to_let_go(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.open(tiny_bundle, None)
+    spec = bundle.manifest.graphs["language.fp32"]
+    asked: list[Path] = []
+    monkeypatch.setattr(onnxruntime_backend, "let_go", asked.append)
+    engine = load_backend("onnxruntime").open(bundle.file(spec.file), spec, EngineOptions(seldom=True))
+    engine.infer({n: np.zeros(t.shape, t.dtype) for n, t in spec.inputs.items()})
+    assert asked == []
 
 
 def test_an_engine_that_runs_seldom_keeps_no_weights_in_memory_and_computes_the_same(
