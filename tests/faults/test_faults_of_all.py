@@ -20,7 +20,7 @@ from .camera import Mode
 from .rig import READY_S, Rig, within
 from .robot import WatchedRobot
 from .rows import CAMERA_HZ
-from .settings import UNCOUNTED, basic_settings
+from .settings import PATIENT, UNCOUNTED, basic_settings
 from .verdict import stopped, went_on
 
 pytestmark = pytest.mark.ros
@@ -49,7 +49,7 @@ def rig(place: Path) -> Iterator[Rig]:
     settings["cameras"] = {"front": {"kind": "ros"}}
     settings["run_dir"], settings["telemetry"]["audit"] = "disk/run", "disk/audit"
     settings["guard"]["deadman"] = "~/deadman"
-    settings["guard"]["limits"] = UNCOUNTED | {"rest_s": 0.5}
+    settings["guard"]["limits"] = UNCOUNTED | PATIENT | {"rest_s": 0.5}
     # The policy asks for z most of all, and the simulated robot knows x and y.
     settings["guard"]["outputs"][0]["linear"] = ["z", "y", "x"]
     with ExitStack() as resources:

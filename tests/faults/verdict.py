@@ -6,9 +6,10 @@ import time
 
 import numpy as np
 
-from .judge import GAP_S, Commands, assert_legal
+from .judge import Commands, assert_legal
 from .rig import FULL_SPEED, QUIET_NS, Rig, within
 from .rows import ROWS, note
+from .settings import PATIENT_S
 
 
 def stopped(rig: Rig, name: str, fault_ns: int) -> None:
@@ -42,7 +43,7 @@ def went_on(rig: Rig, name: str, since_ns: int) -> None:
     assert_legal(commands)
     after = commands.t_ns >= since_ns
     assert commands.speeds[after].min() > FULL_SPEED
-    assert np.diff(commands.t_ns[after]).max() < GAP_S * 1e9, "a stall"
+    assert np.diff(commands.t_ns[after]).max() < PATIENT_S * 1e9, "a stall"
     within(2, lambda: time.monotonic_ns() - rig.sent[-1].t_ns < QUIET_NS, "commands still arrive")
     assert not [e for e in rig.audited(since_ns) if e["kind"] == "state"]
     assert rig.audit_is_whole()
