@@ -12,16 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from jetvla.runtime.telemetry.stolen import stolen_s
-
 from .rig import Rig
 from .settings import Settings
 from .verdict import went_on
 
 pytestmark = pytest.mark.ros
 
-# How often it is tried where a host takes at least so much processor time meanwhile.
-ATTEMPTS, STOLEN_S = 6, 0.05
 HOUR_NS = 3600 * 10**9
 WATCH_S = 3.0
 
@@ -74,21 +70,10 @@ def test_a_step_of_the_wall_clock_does_not_stop_a_moving_robot(
 ) -> None:
     settings["cameras"] = {"front": {"kind": "ros", "topic": "/camera/image_raw"}}
     rig = start()
-    before_ns = 0
     for name, offset_ns in (("wall clock ahead", HOUR_NS), ("wall clock back", 0)):
-        for attempt in range(ATTEMPTS):
-            wall_clock.set(before_ns)
-            rig.move()
-            stolen = stolen_s()
-            chunks, since_ns = rig.status().chunks, time.monotonic_ns()
-            wall_clock.set(offset_ns)
-            time.sleep(WATCH_S)
-            try:
-                went_on(rig, name, since_ns)
-                assert rig.status().chunks > chunks + WATCH_S * 5
-                break
-            except AssertionError:
-                # The host of a virtual machine took its processors away: that stops the robot too.
-                if stolen_s() - stolen < STOLEN_S or attempt == ATTEMPTS - 1:
-                    raise
-        before_ns = offset_ns
+        rig.move()
+        chunks, since_ns = rig.status().chunks, time.monotonic_ns()
+        wall_clock.set(offset_ns)
+        time.sleep(WATCH_S)
+        went_on(rig, name, since_ns)
+        assert rig.status().chunks > chunks + WATCH_S * 5
