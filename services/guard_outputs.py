@@ -47,10 +47,12 @@ class Outputs:
             return ["no output is open"]
         return [problem for sink in self._sinks for problem in sink.peer_problems()]
 
-    def send(self, command: Command | None) -> None:
-        """Publish ``command``; None says only that the guard lives."""
+    def send(self, command: Command) -> None:
+        """Publish ``command``."""
         for sink in self._sinks:
-            if command is None:
-                sink.stay_alive()
-            else:
-                sink.publish(command)
+            sink.publish(command)
+
+    def stay_alive(self) -> None:
+        """Say that the guard lives, while there is no command."""
+        for sink in self._sinks:
+            sink.stay_alive()

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 _STATUS_EVERY_S = 0.5
 _PEERS_EVERY_S = 0.5
 _DIAGNOSTICS_EVERY_S = 1.0
+_RECORDER_EVERY_S = 0.05
+# A fifth of the liveliness lease of a command topic.
+_ALIVE_EVERY_S = 0.05
 # The account of the policy's unit; it may connect beside the guard's own.
 POLICY_USER = "jetvla-policy"
 
@@ -85,7 +88,7 @@ class GuardProcess:
         self._instruction = self._inbox.current()
         self.guard.on_instruction(self._instruction)
         self._mailbox = Mailbox()
-        self._due_ns = {"status": 0, "peers": 0, "diagnostics": 0}
+        self._due_ns = dict.fromkeys(("recorder", "alive", "status", "peers", "diagnostics"), 0)
         self._health: Health | None = None
         self._outputs = Outputs()
         self.lifecycle = Lifecycle(self.guard, self._open_outputs, self._outputs.close)
@@ -187,8 +190,7 @@ class GuardProcess:
 
     def tick(self) -> None:
         """Take in what has come, decide, send, report."""
-        if said := self._tap.poll():
-            self.report.note(said)
+        self._every("recorder", _RECORDER_EVERY_S, self._look_for_recorder)
         self._mailbox.work()
         self._reload()
         for event in self._link.poll():
@@ -257,13 +259,19 @@ class GuardProcess:
         if self._feedback is not None and (why := self._feedback.why()):
             self.report.note(f"feedback: {why}")
 
+    def _look_for_recorder(self) -> None:
+        if said := self._tap.poll():
+            self.report.note(said)
+
     # Out
 
     def _send(self, result: TickResult) -> None:
+        if result.command is None:
+            self._every("alive", _ALIVE_EVERY_S, self._outputs.stay_alive)
+            return
         began_ns = self._clock.now_ns()
         self._outputs.send(result.command)
-        if result.command is not None:
-            self.report.published(result, began_ns)
+        self.report.published(result, began_ns)
 
     def _publish_state(self) -> None:
         if self._node is not None:
