@@ -41,8 +41,12 @@ class Bundle:
     signer: TrustedKey | None
 
     @classmethod
-    def open(cls, path: Path, trusted: tuple[TrustedKey, ...] | None) -> Bundle:
+    def open(cls, path: Path, trusted: tuple[TrustedKey, ...] | None, contents: bool = True) -> Bundle:
         """Check every file's digest, and the signature unless ``trusted`` is None.
+
+        Args:
+            contents: False for a process that uses the manifest and no other file: the files must be there, and what
+                is in them, a gigabyte perhaps, is not read.
 
         Raises:
             BundleError: naming the first thing that is wrong and what to do.
@@ -54,7 +58,9 @@ class Bundle:
         raw = (path / MANIFEST).read_bytes()
         signer = None if trusted is None else _check_signature(path, raw, trusted)
         manifest = parse_manifest(raw, path / MANIFEST)
-        _check_files(path, manifest)
+        _check_names(path, manifest)
+        if contents:
+            _check_contents(path, manifest)
         return cls(path, manifest, hashlib.sha256(raw).hexdigest(), signer)
 
     def file(self, name: str) -> Path:
@@ -111,7 +117,7 @@ def _check_signature(path: Path, raw: bytes, trusted: tuple[TrustedKey, ...]) ->
     return find_signer(raw, (path / SIGNATURE).read_bytes(), trusted)
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
+def _check_names(path: Path, manifest: Manifest) -> None:
     unsafe = [name for name in manifest.files if Path(name).name != name]
     if unsafe:
         raise BundleError(f"{path}: {MANIFEST} names files outside the bundle: {', '.join(unsafe)}")
@@ -119,10 +125,13 @@ def _check_files(path: Path, manifest: Manifest) -> None:
     for name in manifest.files:
         if name not in present:
             raise BundleError(f"{path}: {name} is missing; copy the bundle again")
+    extra = sorted(present - manifest.files.keys())
+    if extra:
+        raise BundleError(f"{path}: {', '.join(extra)} not listed in {MANIFEST}; remove what does not belong there")
+
+
+def _check_contents(path: Path, manifest: Manifest) -> None:
     for (name, expected), actual in zip(manifest.files.items(), _digests(path, list(manifest.files)), strict=True):
         if actual != expected:
             what = "size" if actual.size != expected.size else "content"
             raise BundleError(f"{path}: {name} is altered (its {what} differs from the manifest); copy it again")
-    extra = sorted(present - manifest.files.keys())
-    if extra:
-        raise BundleError(f"{path}: {', '.join(extra)} not listed in {MANIFEST}; remove what does not belong there")

@@ -51,6 +51,7 @@ def run_daemon(
     work: Work,
     argv: Sequence[str] | None = None,
     schedule: Callable[[], object] = lambda: None,
+    reads: bool = True,
 ) -> int:
     """Check the configuration that ``--config`` names, verify its bundle, and ``work`` on both.
 
@@ -59,6 +60,7 @@ def run_daemon(
         purpose: for ``--help``.
         work: returns soon after its event is set, which SIGTERM and SIGINT do.
         schedule: called before any thread starts, since threads inherit what it asks the kernel for.
+        reads: whether it reads more of the bundle than the manifest; else only that is verified.
 
     Returns:
         The exit status: 0 when asked to end, 1 on a user's error.
@@ -70,7 +72,7 @@ def run_daemon(
         # A link of the store may point elsewhere soon; the bundle that it points to now stays as long as it is held.
         folder = config.bundle.resolve()
         with held(folder):
-            bundle = Bundle.open(folder, load_trusted(config.trusted))
+            bundle = Bundle.open(folder, load_trusted(config.trusted), reads)
             fields[BUNDLE] = bundle.digest
             work(Service(config, bundle, asked, notifier, reloader))
 

@@ -21,7 +21,7 @@ SWITCH_S = 1e-4
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 after a controlled stop, 1 on a user's error."""
-    return run_daemon("guard", __doc__, guard_robot, argv, serve_in_time)
+    return run_daemon("guard", __doc__, guard_robot, argv, serve_in_time, reads=False)
 
 
 def serve_in_time() -> None:

@@ -82,20 +82,24 @@ def test_one_flipped_bit_is_found_and_the_file_named(folder: Path, trusted: tupl
     (folder / name).write_bytes(content)
     with pytest.raises(BundleError, match=f"{name} is altered"):
         Bundle.open(folder, trusted)
+    # Who uses the manifest alone does not look into the files.
+    assert Bundle.open(folder, trusted, contents=False).manifest.name == "trial"
 
 
 def test_a_flipped_bit_of_the_manifest_breaks_the_signature(folder: Path, trusted: tuple[TrustedKey, ...]) -> None:
     raw = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(raw.replace(b'"trial"', b'"trual"'))
-    with pytest.raises(BundleError, match="not signed by a trusted key"):
-        Bundle.open(folder, trusted)
+    for contents in (True, False):
+        with pytest.raises(BundleError, match="not signed by a trusted key"):
+            Bundle.open(folder, trusted, contents)
 
 
 @pytest.mark.parametrize("name", ["step.fp32.onnx", SIGNATURE, MANIFEST])
 def test_a_missing_file_is_named(folder: Path, trusted: tuple[TrustedKey, ...], name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(BundleError, match=name):
-        Bundle.open(folder, trusted)
+    for contents in (True, False):
+        with pytest.raises(BundleError, match=name):
+            Bundle.open(folder, trusted, contents)
 
 
 def test_a_file_that_the_manifest_does_not_list_is_named(folder: Path, trusted: tuple[TrustedKey, ...]) -> None:
