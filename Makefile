@@ -183,7 +183,7 @@ install: deb
 # Needs root, mmdebstrap and systemd-container; the table at the end is in build/appliance.json too.
 appliance: setup
 	$(MAKE) deb ARCH=amd64
-	APPLIANCE_DEB=$(BUILD)/jetvla_$(VERSION)_amd64.deb $(BIN)/pytest tests/appliance/appliance.py
+	APPLIANCE_DEB=$(BUILD)/jetvla_$(VERSION)_amd64.deb $(BIN)/pytest tests/appliance/appliance.py tests/appliance/updates.py
 
 # The same package for a Jetson's architecture, under emulation: it installs, and both daemons start. Debian 12 has
 # Python 3.11, so this one has the wheels for that.

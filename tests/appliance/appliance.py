@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import pytest
-
-from jetvla.services.cli import COMMANDS
 
 from . import root
-from .conftest import CONFIG, TREE, signed
+from .conftest import CONFIG, TREE
 from .machine import COMPILE, GUARD, POLICY, ROBOT, Machine, until
 from .rows import Row
-
-CONFIG_PLACE = Path("etc/jetvla/jetvla.yaml")
-ENGINES = Path("var/cache/jetvla/engines")
-ENTRY = "entry.json"
-CURRENT = Path("var/lib/jetvla/bundles/current")
-# The guard's own time from a lost link to rest is judged by tests/faults; here only that it came to rest at all.
-REST_S = 20.0
-STEADY_S = 0.3
-
-
-def up(machine: Machine) -> None:
-    """Both daemons run, and a robot with a camera."""
-    for unit in (GUARD, POLICY):
-        until(lambda unit=unit: machine.is_active(unit), f"{unit} is active")
-    machine.run("systemctl", "start", ROBOT)
-    machine.favour(GUARD)
-
-
-def moving(machine: Machine) -> bool:
-    """The robot has had nothing but motion for a while."""
-    latest = machine.commands(time.monotonic_ns() - round(STEADY_S * 1e9))
-    return bool(latest) and all(any(values) for _, values in latest)
-
-
-def arm(machine: Machine) -> None:
-    """Arm until the robot moves; other load on this machine may make the guard stop it again."""
-
-    def attempt() -> bool:
-        state = machine.status().get("state")
-        if state == "LATCHED":
-            machine.run("jetvla", "arm", "--reset")
-        elif state != "ARMED":
-            machine.succeeds("jetvla", "arm", "--wait", "10", "--timeout", "60")
-        return state == "ARMED" and moving(machine)
-
-    up(machine)
-    until(attempt, "the robot is armed and moves", 300)
-
-
-def rest(machine: Machine, since_ns: int) -> float:
-    """Seconds from then to the first of the zeros that the robot's last commands are."""
-
-    def found() -> int | None:
-        commands = machine.commands(since_ns)
-        still = [t_ns for t_ns, values in reversed(commands) if not any(values)]
-        if not commands or any(commands[-1][1]) or not still:
-            return None
-        moved = [t_ns for t_ns, values in commands if any(values)]
-        return next(t_ns for t_ns in reversed(still) if not moved or t_ns > moved[-1])
-
-    return (until(found, "the robot is commanded to rest", REST_S) - since_ns) / 1e9
-
-
-def engines(machine: Machine) -> dict[str, int]:
-    """Name and inode of every engine that is whole."""
-    return {entry.parent.name: entry.stat().st_ino for entry in (machine.root / ENGINES).glob(f"[!.]*/{ENTRY}")}
+from .steps import CONFIG_PLACE, arm, engines, rest, up
 
 
 def test_reproducible(package: Path, row: Row, tmp_path: Path) -> None:
@@ -287,97 +226,3 @@ def test_crash_loop(machine: Machine, row: Row) -> None:
     assert machine.is_active(GUARD)
     machine.run("systemctl", "reset-failed", POLICY)
     machine.run("systemctl", "start", POLICY)
-
-
-@pytest.fixture
-def store(machine: Machine, row: Row) -> Machine:
-    """A machine whose jetvla has a bundle store."""
-    if "bundle" not in COMMANDS:
-        row.outcome = "not run: this jetvla has no 'jetvla bundle' yet"
-        pytest.skip(row.outcome)
-    up(machine)
-    return machine
-
-
-def _newer(tiny_bundle: Path, keys: Path, to: Path, version: int, break_it: Any = lambda folder: None) -> Path:
-    manifest = (tiny_bundle / "manifest.json").read_text()
-    copied = shutil.copytree(tiny_bundle, to.with_name(f"{to.name}-unsigned"))
-    (copied / "manifest.json").write_text(manifest.replace('"version": 1', f'"version": {version}'))
-    found = signed(copied, to, keys)
-    break_it(found)
-    return found
-
-
-def _place(machine: Machine, bundle: Path) -> str:
-    shutil.copytree(bundle, machine.root / "root" / bundle.name)
-    return f"/root/{bundle.name}"
-
-
-def test_bad_bundle(store: Machine, row: Row, tiny_bundle: Path, keys: Path, tmp_path: Path) -> None:
-    """install of an altered bundle"""
-    before = (store.root / CURRENT).readlink()
-
-    def alter(folder: Path) -> None:
-        graph = folder / "step.fp32.onnx"
-        graph.write_bytes(graph.read_bytes()[:-1] + b"\0")
-
-    bad = _place(store, _newer(tiny_bundle, keys, tmp_path / "bad", 2, alter))
-    assert not store.succeeds("jetvla", "bundle", "install", bad)
-    assert (store.root / CURRENT).readlink() == before
-    row.outcome = "refused, the current one stays"
-
-
-def test_power_cut_during_install(store: Machine, row: Row, tiny_bundle: Path, keys: Path, tmp_path: Path) -> None:
-    """power cut during the install of a bundle"""
-    before = (store.root / CURRENT).readlink()
-    place = _place(store, _newer(tiny_bundle, keys, tmp_path / "cut", 3))
-    installing = subprocess.Popen(store.entering("jetvla", "bundle", "install", place), stdout=subprocess.DEVNULL)
-    bundles = (store.root / CURRENT).parent
-    until(lambda: any(bundles.glob(".*")) or installing.poll() is not None, "the installation writes")
-    store.power_cut()
-    installing.wait()
-    store.boot()
-    up(store)
-    assert (store.root / CURRENT / "manifest.json").is_file()
-    kept = (store.root / CURRENT).readlink() == before
-    row.outcome = f"boots with {'the former' if kept else 'the new'} bundle, whole"
-
-
-def test_roll_back(store: Machine, row: Row, tiny_bundle: Path, keys: Path, tmp_path: Path) -> None:
-    """a new bundle whose policy crashes"""
-    before = (store.root / CURRENT).resolve().name
-    store.run("jetvla", "bundle", "install", _place(store, _newer(tiny_bundle, keys, tmp_path / "newer", 4)))
-    assert (store.root / CURRENT).resolve().name != before
-    then_ns = time.monotonic_ns()
-
-    def crash() -> bool:
-        if store.is_active(POLICY):
-            store.kill(POLICY, signal.SIGKILL)
-        return (store.root / CURRENT).resolve().name == before
-
-    until(crash, "it went back", 300)
-    row.seconds["went back"] = (time.monotonic_ns() - then_ns) / 1e9
-    up(store)
-    row.outcome = "rolled back by the health service, runs"
-
-
-def test_upgrade_remove_purge(machine: Machine, package: Path, row: Row) -> None:
-    """install again, remove, purge"""
-    machine.power_cut()
-    place, config = machine.root, machine.root / CONFIG_PLACE
-    config.write_text(CONFIG + "# mine\n")
-    root.install(place, package)
-    assert config.read_text().endswith("# mine\n")
-    root.inside(place, "dpkg", "--remove", "jetvla")
-    assert config.read_text().endswith("# mine\n")
-    assert not (place / "opt/jetvla").exists()
-    assert not (place / "usr/bin/jetvla").exists()
-    root.inside(place, "dpkg", "--purge", "jetvla")
-    left = [
-        path
-        for pattern in ("etc/jetvla", "var/*/jetvla", "opt/jetvla", "usr/lib/jetvla")
-        for path in place.glob(pattern)
-    ]
-    left += list((place / "etc/systemd/system").rglob("*jetvla*"))
-    assert left == []
-    row.outcome = "the configuration was kept, kept, and is gone"
