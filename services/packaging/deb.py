@@ -85,6 +85,7 @@ def _lay_out(tree: Path, source: Path) -> None:
         files / "make-venv": _LIB / "make-venv",
         files / "jetvla.yaml": Path("etc/jetvla/jetvla.yaml"),
         files / "default": Path("etc/default/jetvla"),
+        files / "fastdds.xml": Path("usr/share/jetvla/fastdds.xml"),
         source / "LICENSE": Path("usr/share/doc/jetvla/copyright"),
         source / "docs/APPLIANCE.md": Path("usr/share/doc/jetvla/APPLIANCE.md"),
         source / "docs/SAFETY.md": Path("usr/share/doc/jetvla/SAFETY.md"),
