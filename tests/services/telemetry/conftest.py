@@ -21,6 +21,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
 
 from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.telemetry.power.reading import Reading
 from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.runtime.telemetry.status import Status, write_status
 
@@ -59,6 +60,21 @@ def wait_for(condition: Callable[[], object], what: str) -> Any:
         assert time.monotonic() < give_up, f"waited in vain: {what}"
         time.sleep(0.05)
     return found
+
+
+class Tells:
+    """A machine's sensors that tell the same each time; the fields are those of :class:`Reading`."""
+
+    name = "test"
+
+    def __init__(self, **fields: Any) -> None:
+        self._reading = Reading(0, self.name, **fields)
+
+    def read(self) -> Reading:
+        return self._reading
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class Robot:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -18,55 +17,25 @@ from jetvla.runtime.bundle import MANIFEST, Bundle
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.faults import FAULTS
 from jetvla.runtime.telemetry import spans
+from jetvla.runtime.telemetry.power.rail import Rail
+from jetvla.runtime.telemetry.power.thermal import Temperature
+from jetvla.runtime.telemetry.power.throttling import Counter, Throttling
 from jetvla.runtime.telemetry.stages import STAGES
 from jetvla.services.telemetry.catalogue import METRICS
 from jetvla.services.telemetry.collector import DaemonCollector
 
-from .conftest import Robot, Scrape
+from .conftest import Robot, Scrape, Tells
 
 MS = 1_000_000
 Collect = Callable[..., DaemonCollector]
 GUARD_SAYS = {m.name for m in METRICS if m.name.startswith(("jetvla_guard_", "jetvla_audit", "jetvla_instruction"))}
 
 
-@dataclass(frozen=True)
-class Rail:
-    name: str
-    mw: float
-
-
-@dataclass(frozen=True)
-class Temperature:
-    zone: str
-    celsius: float
-
-
-@dataclass(frozen=True)
-class Counter:
-    name: str
-    count: int
-
-
-@dataclass(frozen=True)
-class Throttling:
-    active: tuple[str, ...] = ()
-    counters: tuple[Counter, ...] = ()
-
-
-@dataclass
-class Machine:
-    """A machine that tells everything."""
-
-    rails: tuple[Rail, ...] = (Rail("VDD_IN", 5250.0),)
-    temperatures: tuple[Temperature, ...] = (Temperature("cpu", 61.5), Temperature("cpu", 48.0))
-    throttling: Throttling | None = field(default_factory=lambda: Throttling(("cpufreq-0",), (Counter("oc1", 3),)))
-    note: str = ""
-
-    def read(self) -> Machine:
-        return self
-
-    def close(self) -> None:
-        """Nothing was opened."""
+EVERYTHING = Tells(
+    rails=(Rail("VDD_IN", 5250.0),),
+    temperatures=(Temperature("cpu", 61.5), Temperature("cpu", 48.0)),
+    throttling=Throttling(("cpufreq-0",), (Counter("oc1", 3),)),
+)
 
 
 @pytest.fixture
@@ -85,7 +54,7 @@ def test_everything_that_is_known_is_told(robot: Robot, collect: Collect) -> Non
     robot.ring("guard")
     robot.ring("policy")
     robot.report()
-    scrape = told(collect(Machine()))
+    scrape = told(collect(EVERYTHING))
     assert scrape.names == {name for metric in METRICS for name in metric.series}
     assert scrape.value("jetvla_guard_up") == scrape.value("jetvla_policy_up") == 1
     assert scrape.value("jetvla_guard_ticks_total") == 1317
@@ -114,7 +83,7 @@ def test_everything_that_is_known_is_told(robot: Robot, collect: Collect) -> Non
 
 
 def test_what_a_machine_does_not_tell_has_no_value(robot: Robot, collect: Collect) -> None:
-    silent = told(collect(Machine((), (), None, "no sensor")))
+    silent = told(collect(Tells(note="no sensor")))
     none = told(collect())
     for scrape in (silent, none):
         assert not {n for n in scrape.names if n.startswith(("jetvla_power", "jetvla_temp", "jetvla_thrott"))}

@@ -12,56 +12,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from jetvla.runtime.telemetry import spans
-from jetvla.runtime.telemetry.power import PowerSource, Reading
+from jetvla.runtime.telemetry.power import PowerSource
+from jetvla.runtime.telemetry.power.rail import Rail
+from jetvla.runtime.telemetry.power.thermal import Temperature
+from jetvla.runtime.telemetry.power.throttling import Throttling
 from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.services.cli import main
 from jetvla.services.telemetry.screen import page
 from jetvla.services.telemetry.snapshot import Snapshot, Watcher
 
-from .conftest import PATIENCE_S, Robot
+from .conftest import PATIENCE_S, Robot, Tells
 
 MS, S = 1_000_000, 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Rail:
-    name: str
-    mw: float
-
-
-@dataclass(frozen=True)
-class Temperature:
-    zone: str
-    celsius: float
-
-
-@dataclass(frozen=True)
-class Throttling:
-    active: tuple[str, ...] = ()
-    counters: tuple[()] = ()
-
-
-@dataclass(frozen=True)
-class Tells:
-    """A machine that tells this."""
-
-    rails: tuple[Rail, ...] = ()
-    temperatures: tuple[Temperature, ...] = ()
-    throttling: Throttling | None = None
-    note: str = "this machine has no power sensor"
-
-    def read(self) -> Reading:
-        return self
-
-    def close(self) -> None:
-        """Nothing was opened."""
 
 
 @pytest.fixture
@@ -124,7 +92,9 @@ def test_the_page_says_all_of_it(robot: Robot, opened: ExitStack) -> None:
     policy = SpanRing(robot.config.spans("policy"), now_ns)
     run_a_while(guard, policy, now_ns)
     robot.report()
-    machine = Tells((Rail("VDD_IN", 5250.0),), (Temperature("cpu", 61.5),), Throttling(("cpufreq-0",)))
+    machine = Tells(
+        rails=(Rail("VDD_IN", 5250.0),), temperatures=(Temperature("cpu", 61.5),), throttling=Throttling(("cpufreq-0",))
+    )
     text = shown(watcher(robot, opened, machine).look())
     for words in (
         "ARMED  armed by the operator",
@@ -146,7 +116,7 @@ def test_the_page_says_all_of_it(robot: Robot, opened: ExitStack) -> None:
 
 
 def test_what_a_machine_does_not_tell_is_said(robot: Robot, opened: ExitStack) -> None:
-    text = shown(watcher(robot, opened, Tells()).look())
+    text = shown(watcher(robot, opened, Tells(note="this machine has no power sensor")).look())
     assert "temperatures: not told" in text
     assert "power: this machine has no power sensor" in text
     assert "throttling: not told" in text
