@@ -60,15 +60,21 @@ def check(folder: Path, target: Target) -> None:
     Raises:
         subprocess.CalledProcessError: if a wheel is missing or is for another machine; uv has said which.
     """
-    lock = (folder / LOCK).read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="jetvla-check-") as place:
         requirements = Path(place, LOCK)
-        requirements.write_text(re.sub("^jetvla==", f"jetvla[{','.join(EXTRAS)}]==", lock, flags=re.MULTILINE))
+        requirements.write_text(with_extras(folder), encoding="utf-8")
         _run(
             *("uv", "--quiet", "--offline", "--no-config", "--no-cache", "pip", "install", "--dry-run"),
-            *("--no-index", "--find-links", folder, "--require-hashes", *_platform(target)),
+            *("--no-index", "--find-links", folder, "--require-hashes"),
+            *_platform(target),
             *("--target", Path(place, "nowhere"), "--requirement", requirements),
         )
+
+
+def with_extras(folder: Path) -> str:
+    """The lock of ``folder``, which then also says that what jetvla's extras need is in it."""
+    text = (folder / LOCK).read_text(encoding="utf-8")
+    return re.sub("^jetvla==", f"jetvla[{','.join(EXTRAS)}]==", text, flags=re.MULTILINE)
 
 
 def _platform(target: Target) -> tuple[str, ...]:
@@ -82,19 +88,26 @@ def _resolve(lock: Path, target: Target, source: Path) -> None:
     extras: list[str | Path] = [option for extra in EXTRAS for option in ("--extra", extra)]
     _run(
         *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
-        *(*_platform(target), "--constraints", source / "constraints.txt", *extras),
+        *_platform(target),
+        *("--constraints", source / "constraints.txt", *extras),
         *("--output-file", lock, source / "pyproject.toml"),
     )
 
 
-def _download(folder: Path, target: Target, lock: Path) -> None:
+def pip_options(target: Target) -> list[str]:
+    """Make pip choose by the tags of ``target``; the markers stay those of the Python that pip runs in."""
     tags = [f"manylinux_2_{minor}" for minor in range(_NEWEST_GLIBC, 4, -1)]
     tags += ["manylinux2014", "manylinux2010", "manylinux1", "linux"]
     platforms = [option for tag in tags for option in ("--platform", f"{tag}_{target.machine}")]
     abis = [option for abi in (target.tag, "abi3", "none") for option in ("--abi", abi)]
+    python = ["--python-version", target.python, "--implementation", "cp", "--only-binary", ":all:"]
+    return [*python, *abis, *platforms]
+
+
+def _download(folder: Path, target: Target, lock: Path) -> None:
     _run(
-        *("pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"),
-        *("--python-version", target.python, "--implementation", "cp", *abis, *platforms),
+        *("pip", "download", "--quiet", "--no-deps", "--require-hashes"),
+        *pip_options(target),
         *("--dest", folder, "--requirement", lock),
     )
 
