@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from jetvla.runtime.backends import load_backend
@@ -16,7 +17,7 @@ from jetvla.services.doctor.patient import Patient
 def engine(patient: Patient) -> Iterator[Finding]:
     """TensorRT runs nothing that was not compiled; ONNX Runtime takes the bundle's own graphs."""
     config = patient.config
-    remedy = "jetvla compile --config FILE"
+    remedy = f"jetvla compile --config {shlex.quote(str(patient.path))}"
     try:
         opened = Bundle.open(config.bundle, load_trusted(config.trusted))
     except JetvlaError:

@@ -35,7 +35,7 @@ def examine(config_path: Path, system: System) -> list[Finding]:
     except JetvlaError as error:
         return [*findings, Finding(CONFIGURATION, False, str(error), f"write or correct {config_path}")]
     findings.append(Finding(CONFIGURATION, True, str(config_path)))
-    patient = Patient(system, config)
+    patient = Patient(system, config, config_path)
     return findings + [f for check in CONFIGURED for f in _guarded(check.__name__, check(patient))]
 
 

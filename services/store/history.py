@@ -64,6 +64,8 @@ class History:
         finally:
             os.close(descriptor)
         if new:
+            # Whatever the umask is.
+            self._path.chmod(0o644)
             sync(self._path.parent)
         said = f"{entry.name} version {entry.version} ({entry.digest[:12]}) {entry.what}"
         log.log(entry.level, "%s", f"{said}: {entry.detail}".rstrip(": "))

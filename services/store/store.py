@@ -97,7 +97,10 @@ class Store:
             StoreError: if another process is changing it, or the disk refuses what the block does.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True)
+                # Daemons and people look at it, whatever the umask is.
+                self.root.chmod(0o755)
             descriptor = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 _lock(descriptor, self.root)

@@ -35,15 +35,12 @@ def bare(cache: Path, constraints: Path) -> Path:
     return root
 
 
-def emulated(cache: Path) -> Path:
-    """The same for arm64, whose programs qemu runs: ten minutes, once."""
-    root = cache / f"{RELEASE}-arm64"
-    if not (cache / "bare-arm64").exists():
-        _remove(root)
-        cache.mkdir(parents=True, exist_ok=True)
-        _run("mmdebstrap", "--arch=arm64", "--variant=minbase", f"--include={PACKAGES}", RELEASE, root)
-        (cache / "bare-arm64").touch()
-    return root
+def unpack(archive: Path, to: Path) -> Path:
+    """A file system of its own from a tar archive."""
+    _remove(to)
+    to.mkdir(parents=True)
+    _run("tar", "--extract", "--xattrs", "--xattrs-include=*", "--file", archive, "--directory", to)
+    return to
 
 
 def installed(cache: Path, package: Path, constraints: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,7 +57,7 @@ def change(config: Path, before: str, after: str) -> Path:
 
 
 def patient(system: System, config: Path) -> Patient:
-    return Patient(system, load_config(config))
+    return Patient(system, load_config(config), config)
 
 
 def test_a_machine_on_which_everything_needed_is_ready(system: System, config: Path) -> None:
@@ -293,6 +294,13 @@ def test_an_engine_is_looked_for_under_this_machines_fingerprint(
     change(config, "backend: onnxruntime", "backend: tensorrt")
     finding = only(engine(patient(system, config)))
     assert (finding.ready, finding.needed) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["robot.yaml", "my robot.yaml"])
+def test_the_remedy_for_a_missing_engine_can_be_pasted(system: System, config: Path, name: str) -> None:
+    path = config.rename(config.with_name(name))
+    remedy = by_name(examine(path, system))["engine"].remedy
+    assert shlex.split(remedy) == ["jetvla", "compile", "--config", str(path)]
 
 
 @pytest.mark.build

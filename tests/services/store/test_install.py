@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def test_the_first_bundle_is_current_and_on_trial(store: Store, make: Maker, ter
     folder = store.folder(digest)
     assert folder.stat().st_mode & 0o777 == 0o755
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+
+
+def test_everybody_may_look_at_it_whatever_the_umask_is(store: Store, make: Maker, terms: Terms) -> None:
+    bundle, former = make(1), os.umask(0o077)
+    try:
+        put(store, bundle, terms)
+    finally:
+        os.umask(former)
+    assert store.root.stat().st_mode & 0o777 == 0o755
+    for path in store.root.rglob("*"):
+        if path.name != ".lock":
+            assert path.stat().st_mode & 0o444 == 0o444, path
 
 
 def test_two_are_kept_and_older_ones_go(store: Store, make: Maker, terms: Terms) -> None:
