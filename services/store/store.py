@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from jetvla.services.store.trial import Trial, read_trial
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LOCK = ".lock"
+# The health service changes the store for a moment, when a trial ends; an installation takes longer.
+_LOCK_PATIENCE_S = 2.0
+_LOOK_EVERY_S = 0.02
 # Of a digest that a person types.
 _SHORTEST = 6
 
@@ -94,7 +98,8 @@ class Store:
         """Be the only one who changes the store; what killed processes left is removed first.
 
         Raises:
-            StoreError: if another process is changing it, or the disk refuses what the block does.
+            StoreError: if another process is changing it and is not done within a moment, or the disk refuses what the
+                block does.
         """
         try:
             if not self.root.is_dir():
@@ -126,7 +131,12 @@ class Store:
 
 
 def _lock(descriptor: int, root: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise StoreError(f"another process is changing the store {root}; wait for it, and try again") from error
+    give_up = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= give_up:
+                raise StoreError(f"another process is changing the store {root}; wait for it, and try again") from error
+        time.sleep(_LOOK_EVERY_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,22 @@ def test_two_installs_do_not_race(store: Store, make: Maker, terms: Terms) -> No
     bundle = make(1)
     with store.locked(), pytest.raises(StoreError, match="another process is changing the store"):
         install(store, bundle, terms, quiet)
+
+
+def test_an_install_waits_for_whoever_changes_the_store_for_a_moment(store: Store, make: Maker, terms: Terms) -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.locked():
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    threading.Timer(0.1, done.set).start()
+    assert put(store, make(1), terms) == store.current
+    holder.join()
 
 
 def test_room_is_looked_for_before_anything_is_written(
