@@ -125,7 +125,9 @@ class Verdict:
     Attributes:
         reason: one word for the rule that decided, such as ``"policy"``, ``"stopping"``.
         clipped: names of the action dimensions that were changed.
+        frame_ns: capture time of the frame that the newest chunk in use answers; 0 if none is in use.
     """
 
     reason: str
     clipped: tuple[str, ...] = ()
+    frame_ns: int = 0

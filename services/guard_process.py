@@ -176,13 +176,24 @@ class GuardProcess:
         """Tick until ``until()``, or a shutdown by ROS 2; then stop the robot, and return when nothing is published any
         more.
         """
-        while not (until() or self.lifecycle.ended):
-            self._turn()
-        self._notifier.stopping()
-        self.guard.stop("the guard is shutting down")
+        try:
+            while not (until() or self.lifecycle.ended):
+                self._turn()
+            self._notifier.stopping()
+            self.guard.stop("the guard is shutting down")
+            while self.guard.publishing:
+                self._turn()
+            self._write_status()
+        finally:
+            self._come_to_rest()
+
+    def _come_to_rest(self) -> None:
+        """Whatever failed on the way, a robot that moves is stopped by what stops it, and by nothing more."""
+        self.guard.stop("the guard failed")
         while self.guard.publishing:
-            self._turn()
-        self._write_status()
+            if (command := self.guard.tick().command) is not None:
+                self._outputs.send(command)
+            self._pacer.wait()
 
     def _turn(self) -> None:
         self.tick()

@@ -54,7 +54,7 @@ class GuardReport:
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
         self._audit_problem = ""
-        self._unanswered: ChunkMessage | None = None
+        self._answered_ns = 0
         self._unreported: ChunkMessage | None = None
         self._taken_ns = 0
 
@@ -100,7 +100,7 @@ class GuardReport:
         """A chunk has been taken in."""
         self._chunks += 1
         self._taken_ns = self._clock.now_ns()
-        self._unanswered = self._unreported = chunk
+        self._unreported = chunk
         self.policy = "sends chunks"
 
     def health(self, health: Health) -> None:
@@ -129,11 +129,11 @@ class GuardReport:
         self._ran("guard", began_ns, self._clock.now_ns())
 
     def published(self, result: TickResult, began_ns: int) -> None:
-        """A command has been sent. The first one that a chunk decides ends the way of its frame."""
+        """A command has been sent. The first one that follows a frame's chunk ends the way of that frame."""
         now_ns = self._clock.now_ns()
         frame_ns = 0
-        if self._unanswered is not None and result.verdict.reason == "policy":
-            frame_ns, self._unanswered = self._unanswered.t0_ns, None
+        if result.verdict.reason == "policy" and result.verdict.frame_ns != self._answered_ns:
+            frame_ns = self._answered_ns = result.verdict.frame_ns
             self._ran("age", frame_ns, now_ns, frame_ns)
         self._ran("publish", began_ns, now_ns, frame_ns)
 

@@ -138,7 +138,7 @@ class Guard(Listener):
         self._reactions.report(findings)
         target = self._target(request, now_ns)
         self._move(target.values, dt_s, now_ns)
-        verdict = Verdict(self._reason(request, target), target.clipped)
+        verdict = Verdict(self._reason(request, target), target.clipped, request.frame_ns)
         command = self._command(now_ns)
         self._seq += 1
         return TickResult(self.state, command, verdict, self._log.drain(), self._motion.values)

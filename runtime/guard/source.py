@@ -21,12 +21,14 @@ class Request:
     """What is asked for: float64 [D], or None for rest. ``reason`` is one word.
 
     ``serial`` names the newest chunk, by how many came before it, and its row: a row that is in use for many ticks
-    is one request, whatever number the policy gives its chunks.
+    is one request, whatever number the policy gives its chunks. ``frame_ns`` is when the frame was captured that the
+    newest chunk answers, 0 without one.
     """
 
     values: Vector | None
     reason: str
     serial: tuple[int, int] = (-1, -1)
+    frame_ns: int = 0
 
 
 class RequestSource:
@@ -142,7 +144,8 @@ class RequestSource:
             limit = self._planner.age_limit_ns / NS_PER_S
             reason = f"action is {(now_ns - newest.t0_ns) / NS_PER_S:.3f} s old; the limit is {limit:.3f} s"
             return Request(None, "stale"), [Finding("stale_chunk", reason)]
-        return Request(self._execution.values(now_ns), "policy", (self._used, newest.row(now_ns))), []
+        serial = (self._used, newest.row(now_ns))
+        return Request(self._execution.values(now_ns), "policy", serial, newest.t0_ns), []
 
     def _expire(self, age_ns: int) -> list[Finding]:
         self._execution.clear()

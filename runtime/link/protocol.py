@@ -215,6 +215,7 @@ def _chunk(payload: bytes, seq: int) -> ChunkMessage:
     if len(payload) < _CHUNK.size:
         raise LinkError(f"CHUNK has {len(payload)} bytes, fewer than {_CHUNK.size}")
     t0_ns, dt_ns, instruction_id, rows, columns = _CHUNK.unpack_from(payload)
+    _check_time("CHUNK", t0_ns)
     numbers = (len(payload) - _CHUNK.size) / 4
     if rows == 0 or columns == 0 or rows * columns != numbers:
         raise LinkError(f"CHUNK says {rows} x {columns} actions but has {numbers:g} numbers")
@@ -226,6 +227,7 @@ def _health(payload: bytes, seq: int) -> Health:
     if len(payload) < _HEALTH.size:
         raise LinkError(f"HEALTH has {len(payload)} bytes, fewer than {_HEALTH.size}")
     sent_ns, *stages, count = _HEALTH.unpack_from(payload)
+    _check_time("HEALTH", sent_ns)
     if len(payload) != _HEALTH.size + count * _CAMERA.size:
         raise LinkError(f"HEALTH says {count} cameras but has {len(payload)} bytes")
     return Health(sent_ns, StageTimes(*stages), tuple(map(_camera, _CAMERA.iter_unpack(payload[_HEALTH.size :]))))
@@ -235,7 +237,13 @@ def _camera(fields: tuple[int, ...]) -> CameraHealth:
     index, flags, seq, t_ns = fields
     if flags > 7:
         raise LinkError(f"HEALTH: camera {index} has flags {flags:#x}; known are 1, 2 and 4")
+    _check_time("HEALTH", t_ns)
     return CameraHealth(index, seq, t_ns, bool(flags & 1), bool(flags & 2), bool(flags & 4))
+
+
+def _check_time(kind: str, ns: int) -> None:
+    if ns < 0:
+        raise LinkError(f"{kind} has a time of {ns} ns; the monotonic clock begins at 0")
 
 
 def _idle(payload: bytes, seq: int) -> Idle:

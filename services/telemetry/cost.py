@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -140,10 +141,12 @@ def _guard(spans: SpanRing, ticks: int) -> Way:
     report = GuardReport(MonotonicClock(), "0" * 64)
     report.spans = spans
     values = np.zeros(7)
-    result = TickResult(State.ARMED, Command(values, NS_PER_S, 0), Verdict("policy"), (), values)
+    command = Command(values, NS_PER_S, 0)
     chunk, health, wake = ChunkMessage.of(_chunk()), Health(NS_PER_S, _STAGES, ()), Wake(50_000, False)
+    frames = count(1)
 
     def frame() -> None:
+        result = TickResult(State.ARMED, command, Verdict("policy", (), next(frames)), (), values)
         report.chunk(chunk)
         report.health(health)
         for _ in range(ticks):

@@ -27,12 +27,13 @@ from jetvla.runtime.link.protocol import (
 RULES = settings(max_examples=200, deadline=None)
 
 i64 = st.integers(-(2**63), 2**63 - 1)
+times = st.integers(0, 2**63 - 1)
 u32 = st.integers(0, 2**32 - 1)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 hellos = st.builds(Hello, digests, digests, st.booleans(), st.floats(width=32, allow_nan=False))
-cameras = st.builds(CameraHealth, st.integers(0, 2**16 - 1), u32, i64, st.booleans(), st.booleans(), st.booleans())
+cameras = st.builds(CameraHealth, st.integers(0, 2**16 - 1), u32, times, st.booleans(), st.booleans(), st.booleans())
 healths = st.builds(
-    Health, i64, st.builds(StageTimes, i64, i64, i64, i64, i64), st.lists(cameras, max_size=20).map(tuple)
+    Health, times, st.builds(StageTimes, i64, i64, i64, i64, i64), st.lists(cameras, max_size=20).map(tuple)
 )
 idles = st.builds(Idle, st.sampled_from(IdleReason), st.text(st.characters(codec="utf-8"), max_size=50))
 
@@ -42,7 +43,7 @@ def chunks(draw: st.DrawFn) -> ChunkMessage:
     shape = draw(st.tuples(st.integers(1, 20), st.integers(1, 30)))
     data = draw(st.binary(min_size=4 * shape[0] * shape[1], max_size=4 * shape[0] * shape[1]))
     actions = np.frombuffer(data, np.float32).reshape(shape)
-    return ChunkMessage(actions, draw(i64), draw(i64), draw(st.integers(0, 2**64 - 1)), draw(u32))
+    return ChunkMessage(actions, draw(times), draw(i64), draw(st.integers(0, 2**64 - 1)), draw(u32))
 
 
 def same(a: Message, b: Message) -> bool:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from jetvla.runtime.clock import FakeClock
-from jetvla.runtime.contracts import Verdict
+from jetvla.runtime.contracts import Instruction, Verdict
+from jetvla.runtime.errors import LinkError
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import Event, EventKind
+from jetvla.runtime.guard.rig import GuardRig
 from jetvla.runtime.guard.scheduling import Rung, Scheduling
-from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, StageTimes
+from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, StageTimes, decode, encode
+from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.services.guard_daemon import describe
 from jetvla.services.guard_report import GuardReport
 
@@ -54,6 +62,57 @@ def test_a_chunk_is_sent_before_it_is_taken_in_whatever_the_policy_noted(
     report.chunk(ChunkMessage(np.zeros((1, 2), np.float32), 100, 1, 1, 0))
     report.health(Health(sent_ns, StageTimes(), ()))
     assert kept.spans == [("link", begin_ns, duration_ns, 100)]
+
+
+def test_the_age_is_of_the_frame_that_a_command_follows_and_of_no_other() -> None:
+    """A chunk that is rejected, or obeys another sentence, is taken in and moves nothing."""
+    rig = GuardRig()
+    report = GuardReport(rig.clock, "")
+    report.spans = kept = Kept()
+    rig.arm()
+
+    def tick(**chunk: Any) -> None:
+        rig.health()
+        if chunk:
+            report.chunk(ChunkMessage(np.zeros((1, 6), np.float32), rig.clock.now_ns(), 1, 1, 0))
+            rig.chunk(**chunk)
+        report.published(rig.step(), rig.clock.now_ns())
+
+    tick(action=[0.1] * 6, age_s=0.05)
+    tick(action=[np.nan] * 6, age_s=0.02)
+    tick()
+    rig.instruction, said = Instruction.of("another sentence", 0), rig.instruction
+    tick(action=[0.1] * 6, age_s=0.02)
+    rig.instruction = said
+    tick(action=[0.1] * 6, age_s=0.03)
+    ages = [(frame_ns, duration_ns) for stage, _, duration_ns, frame_ns in kept.spans if stage == "age"]
+    assert [duration_ns for _, duration_ns in ages] == [60_000_000, 40_000_000]
+    assert ages[1][0] - ages[0][0] == 60_000_000
+
+
+i64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@settings(deadline=None)
+@given(i64, i64, st.lists(i64, min_size=5, max_size=5))
+@example(-(2**63), -(2**63), [-(2**63)] * 5)
+@example(2**63 - 1, 2**63 - 1, [2**63 - 1] * 5)
+def test_no_time_that_a_policy_can_send_breaks_the_report(t0_ns: int, sent_ns: int, stages: list[int]) -> None:
+    chunk = encode(ChunkMessage(np.zeros((1, 6), np.float32), t0_ns, 1, 1, 0), 0)
+    health = encode(Health(sent_ns, StageTimes(*stages), ()), 0)
+    with tempfile.TemporaryDirectory() as folder, closing(SpanRing(Path(folder) / "spans", 0)) as ring:
+        report = GuardReport(FakeClock(10**13), "")
+        report.spans = ring
+        for packet in (chunk, health):
+            try:
+                message, _ = decode(packet)
+            except LinkError:
+                continue
+            if isinstance(message, ChunkMessage):
+                report.chunk(message)
+            elif isinstance(message, Health):
+                report.health(message)
+        report.status(State.DISARMED, None)
 
 
 def event(kind: EventKind, fault: str = "") -> Event:

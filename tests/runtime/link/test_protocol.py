@@ -25,7 +25,9 @@ from jetvla.runtime.link.protocol import (
 
 HELLO = Hello("ab" * 32, "cd" * 32, True, 0.5)
 HEALTH = Health(
-    12, StageTimes(1, 2, 3, 4, 5), (CameraHealth(0, 7, 99, frozen=True, size_changed=True), CameraHealth(1, 8, -1))
+    12,
+    StageTimes(1, 2, 3, 4, 5),
+    (CameraHealth(0, 7, 99, frozen=True, size_changed=True), CameraHealth(1, 8, 2**63 - 1)),
 )
 IDLE = Idle(IdleReason.NO_CAMERA, "front: no device")
 
@@ -51,7 +53,7 @@ def header(kind: int, length: int, seq: int) -> bytes:
             header(3, 82, 9)
             + struct.pack("<qqqqqqH", 12, 1, 2, 3, 4, 5, 2)
             + struct.pack("<HHIq", 0, 5, 7, 99)
-            + struct.pack("<HHIq", 1, 0, 8, -1),
+            + struct.pack("<HHIq", 1, 0, 8, 2**63 - 1),
         ),
         (IDLE, header(4, 17, 9) + b"\x02front: no device"),
     ],
@@ -160,6 +162,12 @@ GOOD_HEALTH = encode(HEALTH, 0)
         (header(3, 49, 0) + bytes(49), "HEALTH has 49 bytes"),
         (changed(GOOD_HEALTH, 16 + 48, 3), "says 3 cameras"),
         (changed(GOOD_HEALTH, 16 + 50 + 2, 8), "camera 0 has flags 0x8"),
+        (header(2, 32, 0) + struct.pack("<qqQHHf", -1, 1, 1, 1, 1, 0.5), "CHUNK has a time of -1 ns"),
+        (
+            header(3, 50, 0) + struct.pack("<q5qH", -(2**63), 0, 0, 0, 0, 0, 0),
+            "HEALTH has a time of -9223372036854775808",
+        ),
+        (changed(GOOD_HEALTH, 16 + 50 + 15, 0x80), "HEALTH has a time of -"),
         (header(4, 0, 0), "IDLE has 0 bytes"),
         (header(4, 202, 0) + b"\x01" + b"a" * 201, "IDLE has 202 bytes"),
         (header(4, 1, 0) + b"\x09", "IDLE: 9 is not a valid"),
