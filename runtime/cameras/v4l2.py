@@ -60,7 +60,7 @@ def _open_device(config: Config) -> Any:
 
 
 def _look(path: str) -> None:
-    """Whether it may be opened at all; OpenCV tells no reason, and writes a line for each try, which is every second."""
+    """Whether it may be opened at all. OpenCV tells no reason, and writes a line for each try, one a second."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
     except OSError as error:

@@ -27,12 +27,12 @@ LOGIN = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "H
 TURN = ("chrt", "--fifo", "10")
 
 
-def until(condition: Callable[[], Found], what: str, patience_s: float = PATIENCE_S) -> Found:
+def until(condition: Callable[[], Found], what: str, patience_s: float = PATIENCE_S, poll_s: float = POLL_S) -> Found:
     """What ``condition()`` gives as soon as it is true; fails naming ``what``."""
     give_up = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < give_up, f"waited {patience_s:g} s in vain: {what}"
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     return found
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 RELEASE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,python3-systemd,udev"
-# A kernel of its own, with all of its modules, and who answers to the host.
-KERNEL = "linux-image-amd64,qemu-guest-agent"
+# A kernel of its own with all of its modules, who answers to the host, and what sets a camera's controls.
+KERNEL = "linux-image-amd64,qemu-guest-agent,v4l-utils"
 # The simulated robot is on ROS 2, which Debian has not; a Jetson takes it from apt.
 ROS = (
     "ros-diagnostic-msgs",

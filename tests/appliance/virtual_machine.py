@@ -7,17 +7,22 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .machine import LOGIN, PATIENCE_S, Machine, until
+from .machine import LOGIN, PATIENCE_S, Found, Machine, until
 
-# Emulated, a machine is ten to thirty times slower.
-BOOT_S = 600.0
-_POLL_S = 0.05
+# Emulated, a machine is ten to thirty times slower, and every question takes time from what is looked at.
+SLOW_S = 900.0
+_POLL_S, _ASK_EVERY_S = 0.05, 1.0
 _PORT = "org.qemu.guest_agent.0"
 _RUNNING = ("initializing", "starting", "running", "degraded")
+
+
+def wait(condition: Callable[[], Found], what: str) -> Found:
+    """As :func:`until`, patient enough for an emulated machine."""
+    return until(condition, what, SLOW_S, _ASK_EVERY_S)
 
 
 class VirtualMachine(Machine):
@@ -39,9 +44,8 @@ class VirtualMachine(Machine):
         with self._log.open("ab") as log:
             self._emulator = subprocess.Popen(list(self._command()), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.leader = self._emulator.pid
-        until(self._connect, "the guest agent answers", BOOT_S)
-        state = ("systemctl", "is-system-running")
-        until(lambda: self.run(*state, check=False).strip() in _RUNNING, "systemd answers", BOOT_S)
+        wait(self._connect, "the guest agent answers")
+        wait(lambda: self.run("systemctl", "is-system-running", check=False).strip() in _RUNNING, "systemd answers")
 
     def power_cut(self) -> None:
         """What the kernel has not written is lost, as with a real disk."""
@@ -52,6 +56,7 @@ class VirtualMachine(Machine):
         if self._agent is not None:
             self._agent.close()
         self._emulator = self._agent = None
+        self.leader = 0
 
     def run(self, *command: str, check: bool = True) -> str:
         code, out, err = self._execute(*command)
@@ -65,9 +70,18 @@ class VirtualMachine(Machine):
         """Its own monotonic clock, which started with it; to a hundredth of a second."""
         return round(float(self.run("cat", "/proc/uptime").split()[0]) * 1e9)
 
+    def python(self, script: str, *arguments: str, user: str = "root") -> str:
+        """Output of a script that sees the package; so the machine's own one, not this tree's."""
+        login = () if user == "root" else ("runuser", "-u", user, "--")
+        return self.run(*login, "/opt/jetvla/venv/bin/python", script, *arguments)
+
+    def read(self, path: str) -> str:
+        """Contents of a file; empty if it is not there."""
+        return self.run("/bin/sh", "-c", 'test ! -e "$1" || cat "$1"', "sh", path)
+
     def status(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.run("cat", "/run/jetvla/status.json", check=False))
+            found: dict[str, Any] = json.loads(self.read("/run/jetvla/status.json"))
         except ValueError:
             return {}
         return found
@@ -129,7 +143,7 @@ class Agent:
         """Exit status, output and error output of a program."""
         self._send("guest-exec", path=path, arg=list(arguments), **{"capture-output": True})
         pid = self._receive()["pid"]
-        give_up = time.monotonic() + BOOT_S
+        give_up = time.monotonic() + SLOW_S
         while True:
             self._send("guest-exec-status", pid=pid)
             if (state := self._receive())["exited"]:
