@@ -245,8 +245,11 @@ class Config(Section):
         return self.run_dir / "status.json"
 
     def spans(self, process: str) -> Path:
-        """File in which ``process``, ``policy`` or ``guard``, says what it ran when."""
-        return self.run_dir / f"{process}.spans"
+        """File in which ``process``, ``policy`` or ``guard``, says what it ran when.
+
+        In a folder of its own: on the appliance all else in ``run_dir`` is the guard's, and closed to the policy.
+        """
+        return self.run_dir / process / f"{process}.spans"
 
     @property
     def digest(self) -> str:

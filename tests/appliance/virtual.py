@@ -267,8 +267,8 @@ def test_memory_max(machine: VirtualMachine, row: Row) -> None:
     assert machine.pid(GUARD) == guard
     assert machine.pid(POLICY) != policy
     row.outcome = (
-        f"{used / 1e6:.0f} MB in use, {used // 4 / 1e6:.0f} allowed: killed by the kernel, link_lost, restarted by systemd; "
-        "the guard went on"
+        f"{used / 1e6:.0f} MB in use, {used // 4 / 1e6:.0f} allowed: killed by the kernel, link_lost, restarted by "
+        "systemd; the guard went on"
     )
 
 
@@ -278,7 +278,9 @@ def test_other_units(machine: VirtualMachine, row: Row) -> None:
     for unit in (METRICS, HEALTH):
         assert machine.show(unit, "ActiveState", "NRestarts") == ["active", "0"], unit
     assert int(machine.read(f"{CGROUPS}/{METRICS}/memory.max")) == 256 << 20
-    assert metrics(machine)["jetvla_guard_chunks_total"] > 0
+    values = metrics(machine)
+    assert values["jetvla_guard_chunks_total"] > 0
+    assert [values[f'jetvla_spans_readable{{process="{name}"}}'] for name in ("policy", "guard")] == [1, 1]
     wait(lambda: "committed" in machine.run("jetvla", "bundle", "list"), "the bundle is kept")
     row.outcome = (
         "skipped, for there is no /usr/bin/jetson_clocks; serves, under a memory.max of 256 MB; committed the bundle"

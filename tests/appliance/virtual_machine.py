@@ -120,7 +120,11 @@ class Agent:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
         self._lines = self._socket.makefile("rb")
         self._sync = 0
 
@@ -134,6 +138,7 @@ class Agent:
                 pass
         except TimeoutError:
             # A file that has timed out once cannot be read any more.
+            self._lines.close()
             self._lines = self._socket.makefile("rb")
             return False
         self._socket.settimeout(PATIENCE_S)
