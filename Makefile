@@ -20,7 +20,7 @@ PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint cons
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
 .PHONY: setup demo test tensorrt-bindings test-gpu test-jetpack faults coverage soak mutate check bench bench-growth \
-    bench-numerics flash flash-test deb install appliance appliance-arm64 size clean
+    bench-numerics flash flash-test deb install appliance appliance-arm64 appliance-vm size clean
 
 setup: $(STAMP)
 
@@ -196,6 +196,14 @@ appliance-arm64: setup $(ARM64_ROOT)
 	$(MAKE) deb ARCH=arm64 PYTHONS=3.11 DEB_OUT=$(BUILD)/appliance
 	JETVLA_ARM64_ROOT=$(ARM64_ROOT) JETVLA_DEVICE_DEB=$(BUILD)/jetvla_$(VERSION)_arm64.deb \
 	    APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_arm64.deb $(BIN)/pytest tests/appliance/emulated.py
+
+# The same package on a kernel of its own, emulated by qemu: a camera of the kernel's test driver, the limits of the
+# units, a disk with a journal. Needs root, mmdebstrap, systemd-container and qemu-system-x86, not KVM; the table is in
+# build/appliance-vm.json too.
+appliance-vm: setup
+	$(MAKE) deb ARCH=amd64 PYTHONS=3.11 DEB_OUT=$(BUILD)/appliance
+	APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_amd64.deb APPLIANCE_TABLE=$(BUILD)/appliance-vm.json \
+	    $(BIN)/pytest tests/appliance/virtual.py
 
 size:
 	@for p in $(PACKAGES) tests; do printf '%-12s ' $$p; git ls-files -- "$$p/*.py" | xargs cat | wc -l; done

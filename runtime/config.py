@@ -40,12 +40,17 @@ class FramesCamera(Section):
 
 
 class V4l2Camera(Section):
-    """A V4L2 device through OpenCV. ``stamp: driver`` takes the kernel's capture time."""
+    """A V4L2 device through OpenCV. ``stamp: driver`` takes the kernel's capture time.
+
+    ``format`` is V4L2's name of a pixel format, such as MJPG: USB has no room for large pictures that are not
+    compressed. Without it OpenCV chooses.
+    """
 
     kind: Literal["v4l2"]
     device: str = "/dev/video0"
     size: tuple[int, int] = (640, 480)
     fps: float = Field(default=30.0, gt=0, le=1000)
+    format: str | None = Field(default=None, min_length=4, max_length=4)
     stamp: Literal["driver", "arrival"] = "driver"
 
 
@@ -240,8 +245,11 @@ class Config(Section):
         return self.run_dir / "status.json"
 
     def spans(self, process: str) -> Path:
-        """File in which ``process``, ``policy`` or ``guard``, says what it ran when."""
-        return self.run_dir / f"{process}.spans"
+        """File in which ``process``, ``policy`` or ``guard``, says what it ran when.
+
+        In a folder of its own: on the appliance all else in ``run_dir`` is the guard's, and closed to the policy.
+        """
+        return self.run_dir / process / f"{process}.spans"
 
     @property
     def digest(self) -> str:

@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 def open_spans(path: Path, clock: Clock) -> Iterator[SpanSink]:
     """A ring at ``path`` meanwhile. Without a place for it nothing is kept, which is said: no robot stops for that."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         ring = SpanRing(path, clock.now_ns())
     except OSError as error:
         log.warning("no spans are kept: %s cannot be made: %s", path, error.strerror)

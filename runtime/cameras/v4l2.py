@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 _MAX_AGE_NS = NS_PER_S
 _NS_PER_MS = 1_000_000
 _CLOSE_S = 1.0
+# 29.97 for 30.
+_RATE_TOLERANCE = 0.95
+_REMEDIES = {
+    errno.ENOENT: "connect it, or correct the path (ls /dev/video*)",
+    errno.EACCES: "add this account to the group 'video'",
+    errno.EPERM: "its service may not use devices of this kind; DeviceAllow= of the unit",
+    errno.EBUSY: "another program uses it",
+}
 
 
 def open_camera(name: str, config: Config, clock: Clock, _: ImageTopics | None) -> V4l2Camera:
@@ -35,24 +44,52 @@ def _open_device(config: Config) -> Any:
         import cv2
     except ImportError as error:
         raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless") from error
-    # OpenCV writes a line for each try at a device that is not there, and it is tried every second.
-    device = cv2.VideoCapture(config.device, cv2.CAP_V4L2) if Path(config.device).exists() else None
-    if device is None or not device.isOpened():
-        raise CameraError(
-            f"{config.device} cannot be opened: check that it is there (ls /dev/video*), that no other "
-            "program uses it, and that this user is in the group 'video'"
-        )
+    _look(config.device)
+    device = cv2.VideoCapture(config.device, cv2.CAP_V4L2)
+    try:
+        if not device.isOpened():
+            raise CameraError(
+                f"{config.device} gives no pictures: another program may be using it (fuser -v {config.device}), or "
+                f"it is no camera (v4l2-ctl -d {config.device} --all)"
+            )
+        _set_up(device, config)
+    except CameraError:
+        device.release()
+        raise
+    return device
+
+
+def _look(path: str) -> None:
+    """Whether it may be opened at all. OpenCV tells no reason, and writes a line for each try, one a second."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "see the kernel's log: dmesg")
+        raise CameraError(f"{path} cannot be opened: {error.strerror}; {remedy}") from error
+
+
+def _set_up(device: Any, config: Config) -> None:
+    """Ask for format, size and rate, and read back what the driver made of them."""
+    import cv2
+
+    see = f"see what it can do with 'v4l2-ctl -d {config.device} --list-formats-ext'"
+    if config.format is not None:
+        device.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*config.format))
     wanted = ((cv2.CAP_PROP_FRAME_WIDTH, config.size[0]), (cv2.CAP_PROP_FRAME_HEIGHT, config.size[1]))
     for key, value in (*wanted, (cv2.CAP_PROP_FPS, config.fps)):
         device.set(key, value)
     got = tuple(int(device.get(key)) for key, _ in wanted)
     if got != tuple(config.size):
-        device.release()
+        raise CameraError(f"{config.device} gives {list(got)} and not the size {list(config.size)}; {see}")
+    fourcc = int(device.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode("latin-1")
+    if config.format not in (None, fourcc):
+        raise CameraError(f"{config.device} gives the format {fourcc} and not {config.format}; {see}")
+    # A driver that does not tell its rate gives no positive number.
+    if 0 < (fps := device.get(cv2.CAP_PROP_FPS)) < config.fps * _RATE_TOLERANCE:
         raise CameraError(
-            f"{config.device} gives {list(got)} and not the size {list(config.size)}; see what it can do "
-            f"with 'v4l2-ctl -d {config.device} --list-formats-ext'"
+            f"{config.device} gives {fps:g} frames a second as {fourcc} at the size {list(config.size)}, and not "
+            f"fps: {config.fps:g}; lower it, or take another format, such as format: MJPG; {see}"
         )
-    return device
 
 
 class V4l2Camera:

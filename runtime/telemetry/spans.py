@@ -74,6 +74,7 @@ class SpanRing:
         header = HEADER.pack(MAGIC, VERSION, SPAN.size, capacity, 0, started_ns, os.getpid(), len(names))
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("w+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
                 self._map = mmap.mmap(file.fileno(), size)

@@ -45,7 +45,7 @@ ExecStart=/opt/jetvla/venv/bin/python /opt/robot.py /var/lib/robot.jsonl
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if ROWS:
-        path = config.rootpath / "build/appliance.json"
+        path = config.rootpath / os.environ.get("APPLIANCE_TABLE", "build/appliance.json")
         rows.write(path, f"{platform.platform()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
         terminalreporter.section(f"appliance ({path})")
         for line in rows.table():

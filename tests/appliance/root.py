@@ -10,6 +10,8 @@ from pathlib import Path
 
 RELEASE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,python3-systemd,udev"
+# A kernel of its own with all of its modules, who answers to the host, and what sets a camera's controls.
+KERNEL = "linux-image-amd64,qemu-guest-agent,v4l-utils"
 # The simulated robot is on ROS 2, which Debian has not; a Jetson takes it from apt.
 ROS = (
     "ros-diagnostic-msgs",
@@ -41,6 +43,24 @@ def unpack(archive: Path, to: Path) -> Path:
     to.mkdir(parents=True)
     _run("tar", "--extract", "--xattrs", "--xattrs-include=*", "--file", archive, "--directory", to)
     return to
+
+
+def virtual(cache: Path) -> Path:
+    """The same with a kernel, for a virtual machine."""
+    root = cache / f"{RELEASE}-kernel"
+    if not (cache / "bare-kernel").exists():
+        _remove(root)
+        cache.mkdir(parents=True, exist_ok=True)
+        _run("mmdebstrap", "--variant=minbase", f"--include={PACKAGES},{KERNEL}", RELEASE, root)
+        (cache / "bare-kernel").touch()
+    return root
+
+
+def disk(root: Path, image: Path, size: str) -> None:
+    """``root`` as a disk with a journalled file system."""
+    image.unlink(missing_ok=True)
+    _run("truncate", f"--size={size}", image)
+    _run("mkfs.ext4", "-q", "-L", "root", "-d", root, image)
 
 
 def installed(cache: Path, package: Path, constraints: Path) -> Path:

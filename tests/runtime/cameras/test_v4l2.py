@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 from queue import Queue
@@ -24,7 +26,7 @@ BLUE[..., 0] = 200
 class Device:
     """Gives one frame for each time stamp (milliseconds) that is put; None is a pulled cable."""
 
-    def __init__(self, size: tuple[int, int] = (640, 480)) -> None:
+    def __init__(self, size: tuple[int, int] = (640, 480), fps: float = 30.0) -> None:
         self.stamps: Queue[float | None] = Queue()
         self.taken = threading.Semaphore(0)
         self.released = False
@@ -32,7 +34,10 @@ class Device:
         self._values: dict[int, float] = {
             cv2.CAP_PROP_FRAME_WIDTH: size[0],
             cv2.CAP_PROP_FRAME_HEIGHT: size[1],
+            cv2.CAP_PROP_FPS: fps,
+            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"YUYV"),
         }
+        self.asked: dict[int, float] = {}
 
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
         self.taken.release()
@@ -46,6 +51,7 @@ class Device:
         return self._now if key == cv2.CAP_PROP_POS_MSEC else self._values[key]
 
     def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
         return True
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
@@ -120,22 +126,76 @@ def test_a_pulled_cable_is_an_error_after_the_last_frame() -> None:
     camera.close()
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_what_is_not_there_or_no_camera_is_named(tmp_path: Path, there: bool) -> None:
-    if there:
-        (tmp_path / "video9").touch()
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     config = Config(kind="v4l2", device=str(tmp_path / "video9"))
-    with pytest.raises(CameraError, match=r"video9 cannot be opened: check that it is there"):
+    with pytest.raises(CameraError, match=r"video9 cannot be opened: No such file.*; connect it, or correct the path"):
         open_camera("front", config, FakeClock())
 
 
-def test_another_size_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    device = Device((1280, 720))
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "group 'video'"),
+        (errno.EPERM, "DeviceAllow="),
+        (errno.EBUSY, "another program"),
+        (errno.ENXIO, "dmesg"),
+    ],
+)
+def test_each_refusal_of_the_kernel_has_its_remedy(monkeypatch: pytest.MonkeyPatch, number: int, remedy: str) -> None:
+    def refuse(path: str, _: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CameraError, match=f"/dev/video0 cannot be opened: {os.strerror(number)}; .*{remedy}"):
+        open_camera("front", Config(kind="v4l2"), FakeClock())
+
+
+def test_a_file_that_is_no_camera_is_named(tmp_path: Path) -> None:
+    (tmp_path / "video9").touch()
+    with pytest.raises(CameraError, match=r"video9 gives no pictures: another program may be using it"):
+        open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video9")), FakeClock())
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: Device, **wanted: object) -> str:
+    """What is said of ``device`` where the configuration asks for what it does not give."""
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
     (tmp_path / "video0").touch()
-    with pytest.raises(CameraError, match=r"gives \[1280, 720\] and not the size \[640, 480\]"):
-        open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video0")), FakeClock())
+    config = Config.model_validate({"kind": "v4l2", "device": str(tmp_path / "video0"), **wanted})
+    with pytest.raises(CameraError) as caught:
+        open_camera("front", config, FakeClock())
     assert device.released
+    return str(caught.value)
+
+
+def test_another_size_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = refused(monkeypatch, tmp_path, Device((1280, 720)))
+    assert "gives [1280, 720] and not the size [640, 480]" in said
+
+
+def test_another_format_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "gives the format YUYV and not MJPG" in refused(monkeypatch, tmp_path, Device(), format="MJPG")
+
+
+def test_a_lower_rate_than_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = refused(monkeypatch, tmp_path, Device(fps=10.0))
+    assert "gives 10 frames a second as YUYV at the size [640, 480], and not fps: 30" in said
+    assert "format: MJPG" in said
+
+
+@pytest.mark.parametrize("fps", [-1.0, 0.0, float("nan"), 29.97, 30.0, 60.0])
+def test_a_rate_that_is_right_or_not_told_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fps: float) -> None:
+    device = Device(fps=fps)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
+    (tmp_path / "video0").touch()
+    camera = open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video0"), format="YUYV"), FakeClock())
+    device.stamps.put(None)
+    camera.close()
+    assert device.asked == {
+        cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"YUYV"),
+        cv2.CAP_PROP_FRAME_WIDTH: 640,
+        cv2.CAP_PROP_FRAME_HEIGHT: 480,
+        cv2.CAP_PROP_FPS: 30.0,
+    }
 
 
 def test_a_device_that_hangs_is_let_go_of_and_not_pulled_away(monkeypatch: pytest.MonkeyPatch) -> None:
