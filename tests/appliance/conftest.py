@@ -34,6 +34,7 @@ guard:
   limits: {excess_count: 1000000000, excess_window: 1000000000, period_ratio: 30}
   outputs: [{kind: twist, topic: /cmd_vel, frame: base_link}]
 telemetry: {audit: /var/log/jetvla}
+trial: {seconds: 10, clipped: 1.0, missed: 1000}
 """
 ROBOT_UNIT = """\
 [Service]
