@@ -150,11 +150,10 @@ flash: setup
 	    $(if $(filter yes,$(ACCEPT_LICENSE)),--accept-license) \
 	    $(if $(filter-out 0,$(DRY_RUN)),--dry-run) $(if $(filter yes,$(CONFIRM)),--confirm)
 
-# As root: the customisation of a real arm64 root file system under qemu. A package that holds wheels for Debian 12's
-# Python 3.11 is taken from build/flash if there is one, else a small one is made.
+# As root: the customisation of a real arm64 root file system under qemu, with a small package, or with
+# ARM64_DEB=build/appliance/jetvla_VERSION_arm64.deb, that of appliance-arm64, which takes minutes.
 flash-test: setup $(ARM64_ROOT)
-	JETVLA_ARM64_ROOT=$(ARM64_ROOT) \
-	    JETVLA_ARM64_DEB='$(lastword $(sort $(wildcard $(BUILD)/flash/jetvla_*_arm64.deb)))' \
+	JETVLA_ARM64_ROOT=$(ARM64_ROOT) JETVLA_ARM64_DEB='$(ARM64_DEB)' \
 	    $(BIN)/pytest tests/services/flash/test_arm64_root.py
 
 # Debian 12 with what the package depends on, once: eight minutes under qemu.

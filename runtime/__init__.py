@@ -5,6 +5,6 @@ Needs neither torch nor any other training library.
 
 import os
 
-# Builds of ONNX Runtime (seen: 1.32) keep an identifier of the machine and report to their maker what runs, unless this
-# is set before they are imported. A robot's computer reports to nobody unasked.
+# From 1.29 on ONNX Runtime keeps an identifier of the machine and tells its maker over the network what runs, unless
+# this is set before its first import. A robot's computer reports to nobody unasked.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

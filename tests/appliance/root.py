@@ -85,7 +85,9 @@ def copy(root: Path, to: Path) -> Path:
 
 def inside(root: Path, *command: str) -> str:
     """Run ``command`` in ``root``, offline, without booting it; its output."""
-    container = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "-D", str(root)]
+    # As process 1 a program that crashes would hang instead.
+    container = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--as-pid2"]
+    container += ["-D", str(root)]
     ran = subprocess.run([*container, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert ran.returncode == 0, f"{command} ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}"
     return ran.stdout + ran.stderr

@@ -207,12 +207,3 @@ def test_an_engine_that_runs_seldom_keeps_no_weights_in_memory_and_computes_the_
     for _ in range(2):
         np.testing.assert_allclose(seldom.infer({"x": x})["y"], expected, rtol=1e-4, atol=1e-4)
         assert _resident(weights_file(heavy)) == 0
-
-
-def test_onnx_runtime_keeps_no_identifier_and_reports_nothing(tmp_path: Path) -> None:
-    """Left to itself it writes an identifier and a data base of events below the home directory."""
-    script = "import sys, jetvla.runtime, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
-    environment = {n: v for n, v in os.environ.items() if n not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
-    command = [sys.executable, "-c", script, str(DATA / "language.onnx")]
-    subprocess.run(command, env=environment | {"HOME": str(tmp_path)}, check=True)
-    assert list(tmp_path.rglob("*")) == []
