@@ -112,7 +112,9 @@ def _growth(arguments: argparse.Namespace, console: Console) -> tuple[Any, bool]
     from jetvla.services.demonstration.setting import ZOO
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    points = grow(cases(arguments.episodes, ZOO), arguments.folder / "growth.json", console.print)
+    points = grow(
+        cases(arguments.episodes, ZOO, arguments.folder / "bundles"), arguments.folder / "growth.json", console.print
+    )
     if arguments.write is not None:
         pictures = draw(points, arguments.write.parent / "growth")
         write_between(arguments.write, "growth", markdown(points, pictures, arguments.write, MachineReport.here()))

@@ -1,7 +1,8 @@
 """How step time, age and memory grow with what a policy sees and gives, and the builder's memory with its samples.
 
 Every policy has random weights and is built, in FP32, as any other; then the real policy process runs it on generated
-pictures at 30 Hz. Age is what a chunk has when it comes to the guard's end of the link.
+pictures at 30 Hz. Age is what a chunk has when it comes to the guard's end of the link. A machine drifts: all policies are
+run in turns, :data:`ROUNDS` times.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -28,6 +30,7 @@ from jetvla.services.bench.site import site
 from jetvla.services.resident import Resident
 
 CHUNKS = 20
+ROUNDS = 3
 NS_PER_MS = 1e6
 
 Axis = Literal["cameras", "chunk", "text", "size", "calibration"]
@@ -48,6 +51,8 @@ class Point:
         value: of its axis.
         step_ms, age_ms: medians, of the step, and from frame to guard; None for a build.
         memory_mb: proportional set size of the policy process, or the most that the builder ever had resident.
+        turn: which run of it, from 0.
+        day: when, ISO 8601.
     """
 
     axis: Axis
@@ -55,6 +60,8 @@ class Point:
     step_ms: float | None
     age_ms: float | None
     memory_mb: float
+    turn: int = 0
+    day: str = ""
 
     def __str__(self) -> str:
         times = "" if self.step_ms is None else f"step {self.step_ms:.1f} ms, age {self.age_ms:.1f} ms, "
@@ -67,31 +74,34 @@ _LOOK_EVERY_S = 0.02
 
 @dataclass(frozen=True)
 class Case:
-    """A point to measure."""
+    """Points to measure, ``turns`` of them."""
 
     axis: Axis
     value: int
     measure: Callable[[], Point]
+    turns: int = ROUNDS
 
 
-def cases(episodes: Path, checkpoint: Path) -> list[Case]:
-    """All points; ``episodes`` are recordings that calibrate ``checkpoint``."""
+def cases(episodes: Path, checkpoint: Path, bundles: Path) -> list[Case]:
+    """All of them; ``episodes`` are recordings that calibrate ``checkpoint``, policies are built in ``bundles``."""
     policies: list[tuple[Axis, int, dict[str, Any]]] = [
         *(("cameras", number, act(number, 20)) for number in (1, 2, 3, 4)),
         *(("chunk", number, act(1, number)) for number in (1, 50, 100)),
         *(("text", number, end_to_end(192, 12, number)) for number in (16, 32, 64)),
         *(("size", width, end_to_end(width, layers, 32)) for width, layers in ((64, 4), (192, 12), (768, 12))),
     ]
-    found = [Case(axis, value, _policy(axis, value, config)) for axis, value, config in policies]
-    found += [Case("calibration", n, _build(episodes, checkpoint, n)) for n in (64, 512, 4096)]
+    found = [Case(axis, value, _policy(axis, value, config, bundles)) for axis, value, config in policies]
+    # A build's memory does not depend on how fast the machine is.
+    found += [Case("calibration", n, _build(episodes, checkpoint, n), turns=1) for n in (64, 512, 4096)]
     return found
 
 
-def _policy(axis: Axis, value: int, config: dict[str, Any]) -> Callable[[], Point]:
+def _policy(axis: Axis, value: int, config: dict[str, Any], bundles: Path) -> Callable[[], Point]:
     def measure() -> Point:
-        with TemporaryDirectory(prefix="jetvla-growth-") as name:
-            bundle = Path(name) / "bundle"
+        bundle = bundles / f"{axis}-{value}"
+        if not bundle.exists():
             build_random(config, bundle)
+        with TemporaryDirectory(prefix="jetvla-growth-") as name:
             with site(bundle, Path(name) / "engines") as place, answers(place) as policy:
                 steps, ages = _watched(policy)
                 resident = Resident.of(policy.pid)
@@ -142,17 +152,18 @@ def _peak_mb(process: subprocess.Popen[bytes]) -> float:
 
 
 def grow(wanted: Sequence[Case], kept: Path, say: Callable[[str], None]) -> list[Point]:
-    """Measure every case that the file ``kept`` has not yet, and write each one there as soon as it is known.
+    """Measure every case in turns that the file ``kept`` has not yet, and write each one there as soon as it is known.
 
     A file that has all of them is measured anew.
     """
+    turns = [(turn, case) for turn in range(ROUNDS) for case in wanted if turn < case.turns]
     points = _read(kept)
-    if {(case.axis, case.value) for case in wanted} <= {(p.axis, p.value) for p in points}:
+    if {(case.axis, case.value, turn) for turn, case in turns} <= {(p.axis, p.value, p.turn) for p in points}:
         points = []
-    for case in wanted:
-        if any((p.axis, p.value) == (case.axis, case.value) for p in points):
+    for turn, case in turns:
+        if any((p.axis, p.value, p.turn) == (case.axis, case.value, turn) for p in points):
             continue
-        point = case.measure()
+        point = replace(case.measure(), turn=turn, day=f"{datetime.now():%Y-%m-%d}")
         points.append(point)
         _write(points, kept)
         say(str(point))
