@@ -100,5 +100,6 @@ def markdown(points: Sequence[Point], pictures: Sequence[Path], document: Path, 
     )
     head = "| axis | value | step, ms | age, ms | memory, MB |\n| --- | --- | --- | --- | --- |"
     days = " and ".join(sorted({p.day for p in points}))
-    when = f"Measured by `make bench-growth` on {days}, each policy {ROUNDS} times in turns: median (least–most), on: {machine}."
+    how = f"each policy {ROUNDS} times in turns: median (least–most)"
+    when = f"Measured by `make bench-growth` on {days}, {how}, on: {machine}."
     return f"{when}\n\n{images}\n\n{head}\n{rows}\n"

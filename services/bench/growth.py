@@ -1,8 +1,8 @@
 """How step time, age and memory grow with what a policy sees and gives, and the builder's memory with its samples.
 
 Every policy has random weights and is built, in FP32, as any other; then the real policy process runs it on generated
-pictures at 30 Hz. Age is what a chunk has when it comes to the guard's end of the link. A machine drifts: all policies are
-run in turns, :data:`ROUNDS` times.
+pictures at 30 Hz. Age is what a chunk has when it comes to the guard's end of the link. A machine drifts: all policies
+are run in turns, :data:`ROUNDS` times.
 """
 
 from __future__ import annotations
@@ -101,10 +101,13 @@ def _policy(axis: Axis, value: int, config: dict[str, Any], bundles: Path) -> Ca
         bundle = bundles / f"{axis}-{value}"
         if not bundle.exists():
             build_random(config, bundle)
-        with TemporaryDirectory(prefix="jetvla-growth-") as name:
-            with site(bundle, Path(name) / "engines") as place, answers(place) as policy:
-                steps, ages = _watched(policy)
-                resident = Resident.of(policy.pid)
+        with (
+            TemporaryDirectory(prefix="jetvla-growth-") as engines,
+            site(bundle, Path(engines)) as place,
+            answers(place) as policy,
+        ):
+            steps, ages = _watched(policy)
+            resident = Resident.of(policy.pid)
         return Point(axis, value, float(np.median(steps)), float(np.median(ages)), resident.pss)
 
     return measure
