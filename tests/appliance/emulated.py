@@ -22,6 +22,7 @@ from PIL import Image
 from jetvla.runtime.archive import pack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.keys import load_trusted
+from jetvla.services.flash.host import LinuxHost
 from jetvla.services.fleet.keys import KeyFolder
 from jetvla.services.fleet.release import Release
 from jetvla.services.fleet.repository import FleetRepository
@@ -36,7 +37,6 @@ from .rows import Row
 PATIENCE_S = 900.0
 # A question costs half a second of a processor, in front of what it waits for.
 POLL_S = 2.0
-BINFMT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 CONFIG = """\
 bundle: /var/lib/jetvla/bundles/current
 cameras: {front: {kind: frames, path: /srv/pictures, loop: true}}
@@ -77,10 +77,12 @@ def machine(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     archive = os.environ.get("JETVLA_ARM64_ROOT")
     if archive is None:
         pytest.skip("JETVLA_ARM64_ROOT names no root file system; run 'make appliance-arm64'")
-    if platform.machine() != "aarch64" and not BINFMT.exists():
+    native = platform.machine() == "aarch64"
+    if not native and not LinuxHost().runs_aarch64():
         pytest.skip("programs for arm64 cannot run here: apt install qemu-user-static binfmt-support")
     place = root.unpack(Path(archive), CACHE / "machine-arm64")
-    (place / CPUINFO.lstrip("/")).write_text("".join(PROCESSOR.format(number=n) for n in range(os.cpu_count() or 1)))
+    emulated = "".join(PROCESSOR.format(number=number) for number in range(os.cpu_count() or 1))
+    (place / CPUINFO.lstrip("/")).write_text(Path("/proc/cpuinfo").read_text() if native else emulated)
     machine = Machine(place, tmp_path_factory.mktemp("console") / "console.log")
     yield machine
     machine.power_cut()
