@@ -21,7 +21,8 @@ def print_profile(profile: Profile, console: Console) -> None:
     if profile.scheduling:
         _line(console, f"guard at {profile.guard_hz:g} Hz, {profile.scheduling}")
     console.print(stage_figures(profile))
-    _line(console, f"{profile.rate_hz:.1f} chunks/s for {profile.seconds:.1f} s; {headline(profile)}", "bold")
+    what = "steps" if profile.mode == "engine" else "chunks"
+    _line(console, f"{profile.rate_hz:.1f} {what}/s for {profile.seconds:.1f} s; {headline(profile)}", "bold")
     for line in details(profile):
         _line(console, line)
     for verdict in profile.exceeded:

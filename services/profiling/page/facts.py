@@ -20,8 +20,9 @@ def facts(profile: Profile) -> tuple[tuple[str, Cell], ...]:
     engine = profile.engine
     what = () if engine is None else (("Engine", f"{engine.precision} on {engine.backend}, {engine.variant}"),)
     guard = (("Guard", f"{profile.guard_hz:g} Hz, {profile.scheduling}"),) if profile.scheduling else ()
+    unit = "steps" if profile.mode == "engine" else "chunks"
     return (
-        ("Measured", f"{profile.measured_at}, {profile.seconds:.1f} s, {profile.rate_hz:.1f} chunks/s"),
+        ("Measured", f"{profile.measured_at}, {profile.seconds:.1f} s, {profile.rate_hz:.1f} {unit}/s"),
         ("Way", profile.mode),
         *((name.capitalize(), text) for name, text in profile.setting.items()),
         *what,
@@ -175,12 +176,14 @@ def _cold_start(profile: Profile) -> Section:
 
 
 def _environment(profile: Profile) -> Section:
-    e = profile.environment
+    e, other = profile.environment, profile.back_to_back
+    without_pause = () if other is None else (("Energy, back to back", energy(other.power)),)
     clocks = ", ".join(f"{name} {value:g}" for name, value in (("min", e.cpu.min_mhz), ("max", e.cpu.max_mhz)) if value)
     return Section(
         "Environment",
         (
             ("Energy", energy(profile.power)),
+            *without_pause,
             ("Temperatures", temperatures(profile)),
             ("Throttling", throttling(profile.power)),
             ("Power mode", e.power_mode or e.machine.power_mode or "not known"),

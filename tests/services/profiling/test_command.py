@@ -131,8 +131,12 @@ def wait_for(path: Path, daemons: Daemons) -> None:
         time.sleep(0.1)
 
 
-def test_a_guard_that_arms_itself_commands_no_robot(configured: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_guard_that_arms_itself_commands_no_robot(configured: Callable[..., Path], place: Path, whole: bool) -> None:
+    """Of the bundle it verifies the manifest, as the guard of a robot does: the rest is the policy's."""
     path = configured(guard={"outputs": [{"kind": "twist"}]})
+    if not whole:
+        next((place / "bundle").rglob("*.onnx")).write_bytes(b"")
     words = [sys.executable, "-m", "jetvla.services.profiling.guard", "--config", str(path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1
