@@ -129,6 +129,19 @@ def _differing(before: Profile, after: Profile) -> Iterator[str]:
     for name, (one, two) in pairs.items():
         if one != two:
             yield f"{name}: {one or 'unknown'} and {two or 'unknown'}"
+    for name, profile in (("former", before), ("newer", after)):
+        if held := _held_back(profile):
+            yield f"the {name} measurement was held back by {', '.join(held)}"
+
+
+def _held_back(profile: Profile) -> tuple[str, ...]:
+    """What throttled in its time, as far as anybody knows."""
+    halves = [profile.power] if profile.back_to_back is None else [profile.power, profile.back_to_back.power]
+    found = [name for power in halves for name in power.held_back or ()]
+    before, after = profile.environment.throttling, profile.after.throttling
+    if before is not None and after is not None:
+        found += after.active if found else after.since(before)
+    return tuple(dict.fromkeys(found))
 
 
 def _vanished(before: Profile, after: Profile) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.errors import TelemetryError
+from jetvla.runtime.telemetry.power.throttling import Counter, Throttling
 from jetvla.services.cli import main
 from jetvla.services.profiling.comparison import compare
 from jetvla.services.profiling.page import page_of
-from jetvla.services.profiling.record import Profile
+from jetvla.services.profiling.record import BackToBack, Profile
 
 from .conftest import ENVIRONMENT, USUAL_MS
 
@@ -158,6 +159,23 @@ def test_another_bundle_or_camera_is_said(make_profile: Make) -> None:
     after = make_profile(bundle="ff" * 32, setting={"camera": "ros", "instruction": "go"})
     warnings = compare(make_profile(), after).warnings
     assert [w.split(":")[0] for w in warnings] == ["bundle", "camera"]
+
+
+def test_what_held_a_machine_back_during_a_measurement_is_said(make_profile: Make) -> None:
+    counted, risen, active = (
+        replace(ENVIRONMENT, throttling=Throttling(names, (Counter("oc3", count),)))
+        for names, count in (((), 1), ((), 4), (("cpu-throttle-alert",), 1))
+    )
+    power = make_profile().power
+    for fields, said in (
+        ({"power": replace(power, held_back=("gpu-throttle-alert",))}, "gpu-throttle-alert"),
+        ({"back_to_back": BackToBack(1.0, 1.0, replace(power, held_back=("soc",)))}, "soc"),
+        ({"environment": counted, "after": risen}, "oc3 rose by 3"),
+        ({"environment": counted, "after": active}, "cpu-throttle-alert"),
+    ):
+        held = make_profile(**fields)
+        assert compare(held, make_profile()).warnings == (f"the former measurement was held back by {said}",)
+        assert compare(make_profile(), held).warnings == (f"the newer measurement was held back by {said}",)
 
 
 def test_the_command_ends_with_the_status_that_it_documents(
