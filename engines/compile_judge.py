@@ -27,7 +27,7 @@ _WARM_UP = 3
 
 
 class Tally(NamedTuple):
-    """Times of one engine, milliseconds: of the call, and on the GPU alone (None on a CPU)."""
+    """Times of one engine, milliseconds: of the call, and between two events on the GPU (None on a CPU)."""
 
     median_ms: float
     quartiles_ms: tuple[float, float]

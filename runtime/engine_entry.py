@@ -25,7 +25,7 @@ class CandidateReport(_Record):
         golden_error: as in the golden self-test; None if it was not run.
         median_ms: of the step, over the rounds; None if it was not timed.
         quartiles_ms: 25th and 75th percentile.
-        gpu_ms: median on the GPU alone; None on a CPU.
+        gpu_ms: median between two events on the GPU's stream, copies and waits for launches included; None on a CPU.
         verdict: "chosen", or why it lost.
     """
 

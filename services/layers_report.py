@@ -42,8 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.runtime.config import PolicyConfig
     from jetvla.runtime.keys import load_trusted
 
-    if arguments.camera is not None:
-        raise ConfigError("--layers runs the bundle's golden observations, and no camera; leave out --camera")
     threads = "auto" if arguments.threads is None else arguments.threads
     chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines or ENGINES}
     try:

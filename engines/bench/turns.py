@@ -110,7 +110,7 @@ class Others:
 
 
 def error(ways: Sequence[Way]) -> list[float]:
-    """Largest |difference| from the first way's actions on one image, relative to their norm."""
+    """Norm (L2) of the difference from the first way's actions on one image, relative to the norm of these."""
     image = np.random.default_rng(1).integers(0, 256, CAMERA_SIZE, np.uint8)
     truth, *others = (way.act(image) for way in ways)
     return [0.0, *(float(np.linalg.norm(o - truth) / np.linalg.norm(truth)) for o in others)]

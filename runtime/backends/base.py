@@ -108,7 +108,8 @@ class Engine(ABC):
         return self._run(inputs)
 
     def gpu_ms(self) -> float | None:
-        """What the last step took on the GPU alone, its copies in and out included; None on a CPU."""
+        """Between two events on the GPU's stream around the last step: its copies in and out, and what the GPU waited
+        for launches, included. None on a CPU."""
         return None
 
     def layer_profile(self) -> LayerProfile | None:

@@ -1,12 +1,14 @@
 """Compare two profiles that 'jetvla profile --json' wrote, stage by stage.
 
-The ratio after / before of each median and each p99 has a 99 % interval, by a bootstrap of blocks that is seeded and so
-repeats. A stage is slower or faster if its interval leaves out 1; else no difference is seen. The interval knows the
-scatter within the two runs, not that a machine is another one an hour later: measure both in turn.
+The ratio after / before of each median and each p99 has an interval, by a bootstrap of blocks of at least a second that
+is seeded and so repeats; all of them together hold with 99 %. A stage is slower or faster if its interval leaves out 1
+and the ratio is 5 % or more off it; else no difference is seen. A stage needs ten blocks in each run: measure for 30 s.
+The interval knows the scatter within the two runs, not that a machine is another one an hour later: measure in turn.
 
 Profiles of other machines, other power modes or other ways of measuring are refused.
 
-Exit status: 0 if no stage is slower, 3 if the median or the p99 of one is, 1 if the two cannot be compared.
+Exit status: 0 if no stage is slower, 3 if the median or the p99 of one is, 1 if the two cannot be compared or judged:
+a stage of the former profile did not run any more, or none has enough samples.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SLOWER = 3
+STATUS = {"not slower": 0, "not judged": 1, "slower": 3}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,4 +35,4 @@ def run(arguments: argparse.Namespace) -> int:
     before, after = read_profile(arguments.before), read_profile(arguments.after)
     comparison = compare(before, after, arguments.force)
     print_comparison(comparison, Console())
-    return SLOWER if comparison.slower else 0
+    return STATUS[comparison.outcome]

@@ -20,15 +20,29 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.errors import ConfigError, TelemetryError
 from jetvla.services import layers_report
 from jetvla.services.termination import ends_cleanly
 
 if TYPE_CHECKING:
     from jetvla.services.profiling.budget import Budget
-    from jetvla.services.profiling.record import Profile
+    from jetvla.services.profiling.record import Mode, Profile
 
-_SECONDS = 10.0
+_TRUSTED = Path("/etc/jetvla/trusted.d")
+_SECONDS = 30.0
+_RATE_HZ = 30.0
+_INSTRUCTION = "pick up the red block"
+_PRECISION = "auto"
+# By way of measuring, what has no meaning for it: refused, since whoever gives it expects something of it.
+_MEANINGLESS = {
+    "--config": ("camera", "instruction", "precision", "engines", "trusted", "rate", "threads"),
+    "--layers": (
+        *("saturate", "engine_only", "camera", "instruction", "seconds", "rate"),
+        *("budget", "html", "against"),
+    ),
+    "--engine-only": ("camera", "threads"),
+    "without --layers": ("threads",),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,21 +55,16 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, nargs="?", help="folder of a bundle")
     parser.add_argument("--config", type=Path, metavar="F", help="watch the daemons that run with this configuration")
     parser.add_argument("--camera", help="KIND:PLACE for every camera (default: generated 640x480 pictures)")
-    parser.add_argument("--instruction", default="pick up the red block", help="default: %(default)s")
-    parser.add_argument("--precision", default="auto", help="auto, fp32, int8-fp32, ... (default: %(default)s)")
+    parser.add_argument("--instruction", help=f"default: {_INSTRUCTION}")
+    parser.add_argument("--precision", help=f"auto, fp32, int8-fp32, ... (default: {_PRECISION})")
     parser.add_argument("--engines", type=Path, metavar="DIR", help="folder of what 'jetvla compile' made")
-    parser.add_argument(
-        "--trusted",
-        type=Path,
-        default=Path("/etc/jetvla/trusted.d"),
-        help="folder of trusted keys (default: %(default)s)",
-    )
+    parser.add_argument("--trusted", type=Path, help=f"folder of trusted keys (default: {_TRUSTED})")
     layers_report.configure(parser)
 
 
 def _add_pace(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="after warm-up (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=30.0, help="pictures a second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, help=f"after warm-up (default: {_SECONDS:g})")
+    parser.add_argument("--rate", type=float, help=f"pictures a second (default: {_RATE_HZ:g})")
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--saturate", action="store_true", help="let the policy answer as fast as it can")
     way.add_argument("--engine-only", action="store_true", help="run the step engine alone, back to back and at --rate")
@@ -77,10 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.services.receipt.page import require_writable, write_text
 
     _require_sense(arguments)
+    _fill_in(arguments)
     if arguments.layers:
         return layers_report.run(arguments)
+    # Nobody wants to measure for minutes and hear then that the figures cannot be kept, judged or compared.
     budget = None if arguments.budget is None else load_budget(arguments.budget)
-    # Nobody wants to measure for minutes and hear then that the figures cannot be kept.
+    if budget is not None and arguments.engine_only and (others := sorted(budget.stages().keys() - {"step"})):
+        raise ConfigError(f"--engine-only runs the step alone, and {arguments.budget} limits {', '.join(others)} too")
     page = _Page(arguments)
     for option in ("json", "html"):
         if (path := getattr(arguments, option)) is not None:
@@ -98,10 +110,47 @@ def _require_sense(arguments: argparse.Namespace) -> None:
         raise ConfigError("name either a BUNDLE to run, or the running daemons' configuration with --config")
     if arguments.config is not None and (arguments.saturate or arguments.engine_only or arguments.layers):
         raise ConfigError("--saturate, --engine-only and --layers need a BUNDLE: running daemons are only watched")
-    if not 0.5 <= arguments.seconds <= 86400:
+    for way in _ways(arguments):
+        for name in _MEANINGLESS[way]:
+            if (given := getattr(arguments, name)) is not None and given is not False:
+                raise ConfigError(f"--{name.replace('_', '-')} has no meaning {_with(way)}; leave it out")
+    if arguments.rate is not None and (arguments.camera or "frames:").partition(":")[0] != "frames":
+        raise ConfigError(f"--rate has no meaning with --camera {arguments.camera}, which has its own; leave it out")
+    if arguments.seconds is not None and not 0.5 <= arguments.seconds <= 86400:
         raise ConfigError(f"--seconds {arguments.seconds:g} is out of range: 0.5 to 86400")
     if arguments.against is not None and arguments.html is None:
         raise ConfigError("--against needs --html, the page that shows the comparison; or use 'jetvla compare'")
+
+
+def _ways(arguments: argparse.Namespace) -> list[str]:
+    named = [f"--{n.replace('_', '-')}" for n in ("config", "layers", "engine_only") if getattr(arguments, n)]
+    return named or ["without --layers"]
+
+
+def _with(way: str) -> str:
+    return f"with {way}" if way.startswith("--") else way
+
+
+def _fill_in(arguments: argparse.Namespace) -> None:
+    """What was not given."""
+    defaults = {
+        "seconds": _SECONDS,
+        "rate": _RATE_HZ,
+        "instruction": _INSTRUCTION,
+        "precision": _PRECISION,
+        "trusted": _TRUSTED,
+    }
+    for name, value in defaults.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
+def _mode(arguments: argparse.Namespace) -> Mode:
+    if arguments.config is not None:
+        return "attached"
+    if arguments.engine_only:
+        return "engine"
+    return "saturated" if arguments.saturate else "paced"
 
 
 def _measure(arguments: argparse.Namespace, budget: Budget | None) -> Profile:
@@ -125,13 +174,21 @@ def _measure(arguments: argparse.Namespace, budget: Budget | None) -> Profile:
 
 
 class _Page:
-    """The HTML file, if one is wanted; the former profile is read at once, so that a wrong one stops nothing later."""
+    """The HTML file, if one is wanted; the former profile is read at once, so that a wrong one stops nothing later.
+
+    Raises:
+        TelemetryError: if it cannot be read, or has nothing in common with a measurement of this kind, here and now.
+    """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
+        from jetvla.runtime.telemetry.environment import read_environment
+        from jetvla.services.profiling.comparison import hindrances
         from jetvla.services.profiling.record import read_profile
 
         self._path, self._bundle = arguments.html, arguments.bundle
         self._former = None if arguments.against is None else read_profile(arguments.against)
+        if self._former is not None and (why := hindrances(self._former, read_environment(), _mode(arguments))):
+            raise TelemetryError(f"{arguments.against} has nothing in common with this measurement: {'; '.join(why)}")
 
     def write(self, profile: Profile) -> None:
         if self._path is None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from jetvla.runtime.backends import load_backend
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.clock import NS_PER_S, MonotonicClock, seconds_to_ns
-from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.clock import NS_PER_S, Clock, MonotonicClock, seconds_to_ns
+from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import EngineError, JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.policy.model import Model, open_model
@@ -21,86 +24,131 @@ from jetvla.services.profiling.collector import StageSamples
 from jetvla.services.profiling.memory import resident_mb
 from jetvla.services.profiling.record import EngineFacts, Figures
 
-BACK_TO_BACK = "step, back to back"
-_GPU = "step, GPU"
-_GPU_BACK_TO_BACK = "step, GPU, back to back"
+STEP, STEP_ON_GPU = "step", "step, GPU"
 _WARM_UP = 20
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long the engine runs each way, and how often a second at the control rate."""
+    """How long the engine runs, and how often a second; None is back to back."""
 
     seconds: float
-    rate_hz: float
+    rate_hz: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """What the process found; no figures without a :class:`Pace`."""
+    """Figures by stage, and the seconds that they are of."""
 
-    facts: EngineFacts
     stages: dict[str, Figures]
+    seconds: float
 
 
-def run_engine(config: Path, pace: Pace | None = None) -> EngineRun:
-    """Open the engine of ``config`` in a new process, and with ``pace`` run it on random observations.
+class EngineProcess:
+    """The engine in its process, warm.
+
+    Attributes:
+        facts: of the engine.
+    """
+
+    def __init__(self, processes: ProcessPoolExecutor, config: Path) -> None:
+        self._processes, self._config = processes, config
+        self.facts: EngineFacts = processes.submit(_facts, config).result()
+
+    def run(self, pace: Pace) -> EngineRun:
+        """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more.
+
+        Raises:
+            EngineError: if a step failed.
+        """
+        return self._processes.submit(_run, self._config, pace).result()
+
+
+@contextmanager
+def open_engine(config: Path) -> Iterator[EngineProcess]:
+    """The engine of ``config``, in a new process.
 
     Raises:
         EngineError: with the message of whatever went wrong there.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
-        return processes.submit(_run, config, pace).result()
+        yield EngineProcess(processes, config)
 
 
-def _run(config: Path, pace: Pace | None) -> EngineRun:
-    """In the new process. Errors become one that can travel."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """In the new process. ``step`` runs one; nanoseconds."""
+
+    model: Model
+    step: Callable[[], int]
+    facts: EngineFacts
+
+
+def _facts(config: Path) -> EngineFacts:
+    return _travelling(lambda: _opened(config).facts)
+
+
+def _run(config: Path, pace: Pace) -> EngineRun:
+    return _travelling(lambda: run_at(_opened(config).step, _opened(config).model.gpu_ms, pace, MonotonicClock()))
+
+
+def _travelling(work: Callable[[], _Found]) -> _Found:
+    """Errors become one that can travel."""
     try:
-        return _measured(load_config(config), pace)
+        return work()
     except JetvlaError as error:
         raise EngineError(str(error)) from None
 
 
-def _measured(config: Config, pace: Pace | None) -> EngineRun:
+@lru_cache(maxsize=1)
+def _opened(path: Path) -> _Opened:
+    config = load_config(path)
     bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
     backend = load_backend(config.policy.backend)
     # The library itself is no part of the engine.
     backend.version()
     before_mb = resident_mb() or 0.0
     model = open_model(bundle, config.policy, MonotonicClock())
-    step = _step(model, bundle, config.instruction.text or "")
+    step = partial(_step, model, *_observation(bundle), config.instruction.text or "")
     step()
     resident = round((resident_mb() or 0.0) - before_mb, 1)
     key = model.key.digest().hex()
-    facts = EngineFacts(model.key.backend, model.precision, model.variant.name, key, resident)
-    return EngineRun(facts, {} if pace is None else _timed(model, step, pace))
+    for _ in range(_WARM_UP):
+        step()
+    return _Opened(model, step, EngineFacts(model.key.backend, model.precision, model.variant.name, key, resident))
 
 
-def _step(model: Model, bundle: Bundle, sentence: str) -> Callable[[], int]:
-    """Runs one step on random pictures; nanoseconds."""
+def _observation(bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Random pictures, and the state if the policy takes one."""
     rng = np.random.default_rng(0)
     cameras = bundle.manifest.cameras
     images = {f"image_{c.name}": rng.integers(0, 256, (1, c.height, c.width, 3), np.uint8) for c in cameras}
-    state = np.zeros(len(bundle.manifest.state), np.float32) if bundle.manifest.state else None
-    return lambda: model.infer(images, state, sentence).step_ns
+    return images, np.zeros(len(bundle.manifest.state), np.float32) if bundle.manifest.state else None
 
 
-def _timed(model: Model, step: Callable[[], int], pace: Pace) -> dict[str, Figures]:
-    for _ in range(_WARM_UP):
-        step()
-    stages = {name: StageSamples() for name in ("step", BACK_TO_BACK, _GPU, _GPU_BACK_TO_BACK)}
-    clock = MonotonicClock()
-    for whole, gpu, period_ns in (
-        (BACK_TO_BACK, _GPU_BACK_TO_BACK, 0),
-        ("step", _GPU, round(NS_PER_S / pace.rate_hz)),
-    ):
-        next_ns = clock.now_ns()
-        end_ns = next_ns + seconds_to_ns(pace.seconds)
-        while next_ns < end_ns:
-            clock.sleep_until_ns(next_ns)
-            stages[whole].add(step())
-            if (gpu_ms := model.gpu_ms()) is not None:
-                stages[gpu].add(round(gpu_ms * 1e6))
-            next_ns = max(next_ns + period_ns, clock.now_ns() if period_ns == 0 else 0)
-    found = {name: samples.figures() for name, samples in stages.items()}
-    return {name: figures for name, figures in found.items() if figures.count}
+def _step(model: Model, images: dict[str, np.ndarray], state: np.ndarray | None, sentence: str) -> int:
+    return model.infer(images, state, sentence).step_ns
+
+
+def run_at(step: Callable[[], int], gpu_ms: Callable[[], float | None], pace: Pace, clock: Clock) -> EngineRun:
+    """Run ``step``, which tells its nanoseconds, at ``pace``: late by more than a period, the schedule starts anew, as
+    the policy's loop does, so that a step that is too slow for its rate runs at its own.
+
+    Args:
+        gpu_ms: of the last step; None on a CPU.
+    """
+    samples = {STEP: StageSamples(), STEP_ON_GPU: StageSamples()}
+    period_ns = 0 if pace.rate_hz is None else round(NS_PER_S / pace.rate_hz)
+    began_ns = next_ns = clock.now_ns()
+    end_ns = began_ns + seconds_to_ns(pace.seconds)
+    while max(next_ns, clock.now_ns()) < end_ns:
+        clock.sleep_until_ns(next_ns)
+        next_ns = max(next_ns, clock.now_ns() - period_ns) + period_ns
+        samples[STEP].add(step())
+        if (ms := gpu_ms()) is not None:
+            samples[STEP_ON_GPU].add(round(ms * 1e6))
+    clock.sleep_until_ns(end_ns)
+    found = {name: stage.figures() for name, stage in samples.items()}
+    return EngineRun({name: f for name, f in found.items() if f.count}, (clock.now_ns() - began_ns) / NS_PER_S)

@@ -49,7 +49,7 @@ class SelfArming:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when asked to end, 1 on a user's error."""
-    return run_daemon("guard", __doc__, measure, argv, serve_in_time)
+    return run_daemon("guard", __doc__, measure, argv, serve_in_time, reads=False)
 
 
 def measure(service: Service) -> None:

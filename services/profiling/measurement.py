@@ -12,17 +12,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.clock import NS_PER_S
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.telemetry.environment import read_environment
 from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.profiling.budget import Budget
-from jetvla.services.profiling.engine import Pace, run_engine
+from jetvla.services.profiling.engine import STEP, EngineProcess, EngineRun, Pace, open_engine
 from jetvla.services.profiling.guard import MOMENTS
 from jetvla.services.profiling.power import PowerMeter
-from jetvla.services.profiling.record import SCHEMA, EngineFacts, Figures, Frames, Mode, Moment, Profile
+from jetvla.services.profiling.record import (
+    BACK_TO_BACK,
+    SCHEMA,
+    BackToBack,
+    EngineFacts,
+    Figures,
+    Frames,
+    Mode,
+    Moment,
+    PowerFigures,
+    Profile,
+)
 from jetvla.services.profiling.rings import Rings
 from jetvla.services.profiling.setting import Setting
 from jetvla.services.profiling.window import Window, observe, require_unlatched
@@ -31,7 +41,6 @@ from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
 WARM_UP_S = 2.0
 READY_S = 120.0
 _LOOK_EVERY_S = 0.05
-_STALE_S = 3.0
 _NO_FRAMES = Frames((), {})
 
 
@@ -49,7 +58,8 @@ def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
             moments = _cold_start(started_ns, cold, Rings(config))
             window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
         measured = _Measured("saturated" if setting.saturate else "paced", bundle, setting.describe(), budget)
-        return replace(measured.profile(config, window, run_engine(path).facts), cold_start=moments)
+        with open_engine(path) as engine:
+            return replace(measured.profile(config, window, engine.facts), cold_start=moments)
 
 
 def profile_running(path: Path, seconds: float, budget: Budget | None) -> Profile:
@@ -60,8 +70,10 @@ def profile_running(path: Path, seconds: float, budget: Budget | None) -> Profil
     """
     config = load_config(path)
     status = read_status(config.status)
-    if (age_s := (time.monotonic_ns() - status.written_ns) / NS_PER_S) > _STALE_S:
-        raise JetvlaError(f"{config.status} is {age_s:.0f} s old: the guard is not running; start it with 'jetvla run'")
+    if not status.fresh(now_ns := time.monotonic_ns()):
+        age_s = status.age_s(now_ns)
+        when = f"{age_s:.0f} s old" if age_s >= 0 else "of another start of the machine"
+        raise JetvlaError(f"{config.status} is {when}: the guard is not running; start it with 'jetvla run'")
     bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
     window = observe(config, Rings(config), seconds, budget)
     cameras = ", ".join(f"{name}: {camera.kind}" for name, camera in config.cameras.items())
@@ -76,11 +88,11 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
     Raises:
         JetvlaError: if the bundle is not trusted, or the engine cannot run.
     """
-    with _prepared(setting) as (bundle, path):
+    with _prepared(setting) as (bundle, path), open_engine(path) as engine:
         before = read_environment()
-        with PowerMeter() as power:
-            run = run_engine(path, Pace(setting.seconds / 2, setting.rate_hz))
-        steps = sum(figures.count for name, figures in run.stages.items() if "GPU" not in name)
+        without_pause, its_power = _run(engine, Pace(setting.seconds / 2, None))
+        paced, power = _run(engine, Pace(setting.seconds / 2, setting.rate_hz))
+        stages = paced.stages | {f"{n}, {BACK_TO_BACK}": figures for n, figures in without_pause.stages.items()}
         return Profile(
             schema=SCHEMA,
             mode="engine",
@@ -88,22 +100,34 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
             bundle=bundle.digest,
             policy=bundle.manifest.name,
             setting={"pace": f"back to back, and {setting.rate_hz:g} Hz"},
-            engine=run.facts,
+            engine=engine.facts,
             scheduling="",
             guard_hz=0.0,
-            seconds=setting.seconds,
-            rate_hz=run.stages["step"].count / (setting.seconds / 2),
-            stages=run.stages,
+            seconds=paced.seconds,
+            rate_hz=_rate_hz(paced),
+            stages=stages,
             frames=_NO_FRAMES,
             lost=0,
             stops={},
             cold_start=(),
             memory=(),
-            power=power.figures(steps),
+            power=power,
             environment=before,
             after=read_environment(),
-            budget=() if budget is None else budget.judge(run.stages, _missed(run.stages, budget)),
+            budget=() if budget is None else budget.judge(stages, _missed(stages, budget)),
+            back_to_back=BackToBack(without_pause.seconds, _rate_hz(without_pause), its_power),
         )
+
+
+def _run(engine: EngineProcess, pace: Pace) -> tuple[EngineRun, PowerFigures]:
+    """The engine is warm by now: nothing but its steps and pauses is measured."""
+    with PowerMeter() as power:
+        run = engine.run(pace)
+    return run, power.figures(run.stages[STEP].count)
+
+
+def _rate_hz(run: EngineRun) -> float:
+    return run.stages[STEP].count / run.seconds
 
 
 def _missed(stages: Mapping[str, Figures], budget: Budget) -> dict[str, int]:
@@ -160,10 +184,12 @@ def _ready(config: Config, daemons: Daemons) -> dict[str, int]:
     path = config.run_dir / MOMENTS
     while not path.exists():
         _require_running(daemons)
+        why = "it has reported nothing"
         if config.status.exists():
             require_unlatched(status := read_status(config.status))
-            if time.monotonic() > give_up:
-                raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {'; '.join(status.events[-3:])}")
+            why = "; ".join(status.events[-3:])
+        if time.monotonic() > give_up:
+            raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {why}")
         time.sleep(_LOOK_EVERY_S)
     time.sleep(WARM_UP_S)
     moments: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
@@ -179,7 +205,7 @@ def _cold_start(started_ns: int, told: Mapping[str, int], rings: Rings) -> tuple
     """From the start of the processes to the first command, in the order of time."""
     policy, guard = rings.read()
     reached = {
-        "guard: bundle verified": rings.started_ns["guard"],
+        "guard: manifest verified": rings.started_ns["guard"],
         "policy: bundle verified": rings.started_ns["policy"],
         "first HELLO": told["hello"],
         "armed": told["armed"],

@@ -14,12 +14,14 @@ from jetvla.runtime.telemetry.environment import Environment
 from jetvla.runtime.telemetry.histogram import RESOLUTION
 from jetvla.services.profiling.series import Series
 
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 # Kept of each stage, the newest: two minutes at 30 frames a second, 40 s of a guard at 100 Hz.
 MAX_SAMPLES = 4096
 MAX_FRAMES = 2048
 
 Mode = Literal["paced", "saturated", "attached", "engine"]
+# In the name of a stage of the engine alone.
+BACK_TO_BACK = "back to back"
 _Environment = Annotated[
     Environment, PlainValidator(Environment.from_dict), PlainSerializer(lambda e: e.as_dict(), return_type=dict)
 ]
@@ -118,6 +120,20 @@ class PowerFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BackToBack:
+    """The half of a measurement of the engine alone in which it did not pause.
+
+    Attributes:
+        seconds: that it took.
+        rate_hz: steps a second.
+    """
+
+    seconds: float
+    rate_hz: float
+    power: PowerFigures
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """One limit of the budget. ``measured`` and ``limit`` are milliseconds, or a ratio for ``miss_ratio``; ``measured``
     is None where the stage never ran, which holds no limit."""
@@ -150,15 +166,17 @@ class Profile:
         bundle: digest.
         setting: what else decides the figures (camera, instruction, rates), for people.
         engine: None where daemons ran that do not tell.
+        seconds: that were measured; of the engine alone, as with ``rate_hz`` and ``power``, those at the control rate.
         rate_hz: chunks a second.
         stages: by name, in the order of the table of stages.
         lost: spans that were overwritten before they could be read.
         stops: faults of the guard during the measurement, and how often.
         environment: at the start.
         after: at the end, for temperatures and throttling.
+        back_to_back: the other half of the engine alone; None where daemons ran.
     """
 
-    schema: Literal[2]
+    schema: Literal[3]
     mode: Mode
     measured_at: str
     bundle: str
@@ -179,12 +197,18 @@ class Profile:
     environment: _Environment
     after: _Environment
     budget: tuple[Verdict, ...] = ()
+    back_to_back: BackToBack | None = None
     resolution: float = RESOLUTION
 
     @property
     def exceeded(self) -> tuple[Verdict, ...]:
         """Limits that were not held, the farthest first."""
         return tuple(sorted((v for v in self.budget if not v.held), key=lambda v: -v.times))
+
+    def seconds_of(self, stage: str) -> float:
+        """How long ``stage`` was measured."""
+        other = self.back_to_back
+        return self.seconds if other is None or not stage.endswith(BACK_TO_BACK) else other.seconds
 
     def as_json(self) -> str:
         """Text of the file."""

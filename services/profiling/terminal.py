@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.comparison import WHOLE_WAY, Comparison, StageChange, judged
+from jetvla.services.profiling.comparison import SMALLEST_CHANGE, WHOLE_WAY, Comparison, StageChange, judged
 from jetvla.services.profiling.record import Profile, Verdict
 from jetvla.services.profiling.wording import milliseconds, said
 
@@ -21,7 +21,8 @@ def print_profile(profile: Profile, console: Console) -> None:
     if profile.scheduling:
         _line(console, f"guard at {profile.guard_hz:g} Hz, {profile.scheduling}")
     console.print(stage_figures(profile))
-    _line(console, f"{profile.rate_hz:.1f} chunks/s for {profile.seconds:.1f} s; {headline(profile)}", "bold")
+    what = "steps" if profile.mode == "engine" else "chunks"
+    _line(console, f"{profile.rate_hz:.1f} {what}/s for {profile.seconds:.1f} s; {headline(profile)}", "bold")
     for line in details(profile):
         _line(console, line)
     for verdict in profile.exceeded:
@@ -75,10 +76,11 @@ def sentence(verdict: Verdict) -> str:
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Stage by stage; then what changed most."""
+    """Stage by stage; then what changed most, and what could not be judged."""
     for warning in comparison.warnings:
         _line(console, f"differs: {warning}", "yellow")
-    table = Table(title=f"milliseconds, and after / before with its {CONFIDENCE:.0%} interval", title_justify="left")
+    title = f"milliseconds of the newest samples, and after / before; all intervals together hold with {CONFIDENCE:.0%}"
+    table = Table(title=title, title_justify="left")
     table.add_column("stage")
     for column in ("p50 before", "after", "ratio", "p99 before", "after", "ratio"):
         table.add_column(column, justify="right")
@@ -89,6 +91,14 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for s in comparison.stages:
         _line(console, outcome(s), _STYLES[s.change])
     _line(console, most(comparison), "bold")
+    if comparison.outcome == "not judged":
+        _line(console, f"not judged: {unjudged(comparison)}", "red")
+
+
+def unjudged(comparison: Comparison) -> str:
+    """Why the whole is no pass."""
+    gone = "; ".join(f"{stage} {what}" for stage, what in comparison.vanished.items())
+    return gone or "no stage has enough samples in both profiles; measure for longer"
 
 
 def outcome(s: StageChange) -> str:
@@ -102,8 +112,10 @@ def outcome(s: StageChange) -> str:
 def most(comparison: Comparison) -> str:
     """The stage that changed most, in words."""
     s = comparison.most_changed
+    if all(stage.median is None for stage in comparison.stages):
+        return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
-        return "no difference seen in the median of any stage"
+        return f"no difference of {SMALLEST_CHANGE:.0%} seen in the median of any stage"
     return (
         f"changed most: {s.stage}, {s.change} by {milliseconds(abs(s.after - s.before))} ms (p50), "
         f"{s.median.value:.2f} times"

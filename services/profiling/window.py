@@ -53,10 +53,13 @@ def observe(
     Raises:
         JetvlaError: if a daemon ends, is started anew, or the guard latches.
     """
-    clock, before, lost = MonotonicClock(), read_environment(), rings.lost
+    clock, before = MonotonicClock(), read_environment()
     former = read_status(config.status)
     began_ns = clock.now_ns()
     collector = Collector(began_ns, {} if budget is None else budget.deadlines_ns())
+    # What a ring overwrote before is not lost to this measurement; what it still holds may tell of the instruction.
+    _take(rings, collector)
+    lost = rings.lost
     with PowerMeter() as power:
         while (left_ns := began_ns + seconds_to_ns(seconds) - clock.now_ns()) > 0:
             time.sleep(min(_LOOK_EVERY_S, left_ns / NS_PER_S))

@@ -19,6 +19,8 @@ def said(profile: Profile) -> Iterator[tuple[str, str]]:
     if memory := _memory(profile):
         yield "memory", memory
     yield "energy", energy(profile.power)
+    if (other := profile.back_to_back) is not None:
+        yield "back to back", f"{other.rate_hz:.1f} steps/s for {other.seconds:.1f} s; energy: {energy(other.power)}"
     yield "temperatures", temperatures(profile)
     yield "throttling", throttling(profile.power)
 
@@ -37,9 +39,17 @@ def _memory(profile: Profile) -> str:
 def energy(power: PowerFigures) -> str:
     """Of one action; or why it is not known."""
     if power.millijoules_per_action is None:
-        return f"not known: {power.note or 'nothing was done, or nothing read'}"
+        return f"not known: {power.note or _why_unknown(power)}"
     estimate = f", an estimate: {power.gaps} gaps" if power.gaps else ""
     return f"{power.millijoules_per_action:.0f} mJ per action ({power.rail}, {power.watts or 0:.1f} W{estimate})"
+
+
+def _why_unknown(power: PowerFigures) -> str:
+    if power.watts is not None:
+        return f"nothing was done, at {power.watts:.1f} W ({power.rail})"
+    if power.rail:
+        return "power was read too seldom, or too late"
+    return "of the rails that the board shows none is known to be the whole"
 
 
 def temperatures(profile: Profile) -> str:

@@ -52,11 +52,14 @@ class SpanWindow:
         return None if self.started_ns is None else find_process(self._pid, self.started_ns)
 
     def per_second(self, stage: str, now_ns: int) -> float:
-        """How often ``stage`` ran, over the window or the shorter time since the daemon's start."""
+        """How often the daemon ran ``stage``, over the window or the shorter time since its start.
+
+        What a former one ran does not count.
+        """
         if self.started_ns is None:
             return 0.0
         seconds = min(WINDOW_S, (now_ns - self.started_ns) / NS_PER_S)
-        runs = sum(span.stage == stage for span in self.spans)
+        runs = sum(span.stage == stage and span.end_ns >= self.started_ns for span in self.spans)
         return runs / seconds if seconds > 0 else 0.0
 
     def close(self) -> None:

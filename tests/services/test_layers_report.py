@@ -73,7 +73,7 @@ def test_a_graph_without_names_of_blocks_says_so(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--camera", "video:clip.mp4"), "leave out --camera"),
+        (("--camera", "video:clip.mp4"), "--camera has no meaning with --layers; leave it out"),
         (("--precision", "int4"), "--precision 'int4'"),
         (("--precision", "fp16"), "no step graph in fp16, only in fp32, int8-fp32"),
         (("--threads", "0"), "--threads 0"),

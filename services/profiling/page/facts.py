@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.comparison import WHOLE_WAY, Change, Comparison, StageChange, judged
+from jetvla.services.profiling.comparison import SMALLEST_CHANGE, WHOLE_WAY, Change, Comparison, StageChange, judged
 from jetvla.services.profiling.record import Profile
 from jetvla.services.profiling.record import Verdict as Limit
-from jetvla.services.profiling.terminal import most, sentence
+from jetvla.services.profiling.terminal import most, sentence, unjudged
 from jetvla.services.profiling.wording import energy, milliseconds, temperatures, throttling
 from jetvla.services.receipt.document import Badge, Bar, Cell, Column, Section, Table, Tone, Verdict
 from jetvla.services.receipt.wording import plural
@@ -20,8 +20,9 @@ def facts(profile: Profile) -> tuple[tuple[str, Cell], ...]:
     engine = profile.engine
     what = () if engine is None else (("Engine", f"{engine.precision} on {engine.backend}, {engine.variant}"),)
     guard = (("Guard", f"{profile.guard_hz:g} Hz, {profile.scheduling}"),) if profile.scheduling else ()
+    unit = "steps" if profile.mode == "engine" else "chunks"
     return (
-        ("Measured", f"{profile.measured_at}, {profile.seconds:.1f} s, {profile.rate_hz:.1f} chunks/s"),
+        ("Measured", f"{profile.measured_at}, {profile.seconds:.1f} s, {profile.rate_hz:.1f} {unit}/s"),
         ("Way", profile.mode),
         *((name.capitalize(), text) for name, text in profile.setting.items()),
         *what,
@@ -74,9 +75,11 @@ def _stops(profile: Profile) -> Verdict:
 
 
 def _against(comparison: Comparison) -> Verdict:
-    slower = comparison.slower
+    question, slower = "Against the former profile?", comparison.slower
+    if comparison.outcome == "not judged":
+        return Verdict(question, "Not judged", f"{unjudged(comparison)}.", "bad" if comparison.vanished else "warning")
     answer = f"Slower: {', '.join(slower)}" if slower else "Nothing is slower"
-    return Verdict("Against the former profile?", answer, most(comparison), "bad" if slower else "good")
+    return Verdict(question, answer, most(comparison), "bad" if slower else "good")
 
 
 def tables(profile: Profile, comparison: Comparison | None) -> tuple[Section, ...]:
@@ -123,8 +126,9 @@ def _comparison(comparison: Comparison) -> Section:
     numbers = ("p50 before", "p50 after", "ratio", "p99 before", "p99 after", "ratio of p99")
     columns = (Column("stage"), Column("verdict", "word"), *(Column(name, "number") for name in numbers))
     note = (
-        f"Ratios are after / before, with the {CONFIDENCE:.0%} interval of a block bootstrap over the samples of each "
-        "run; a verdict is given where it leaves out 1."
+        "Ratios are after / before, of the newest samples of each run, with intervals of a block bootstrap that hold "
+        f"with {CONFIDENCE:.0%} together; a verdict is given where one leaves out 1 and the ratio is at least "
+        f"{SMALLEST_CHANGE:.0%} off."
     )
     warnings = tuple((f"Differs ({i})", text) for i, text in enumerate(comparison.warnings, 1))
     rows = tuple(map(_change, comparison.stages))
@@ -172,12 +176,14 @@ def _cold_start(profile: Profile) -> Section:
 
 
 def _environment(profile: Profile) -> Section:
-    e = profile.environment
+    e, other = profile.environment, profile.back_to_back
+    without_pause = () if other is None else (("Energy, back to back", energy(other.power)),)
     clocks = ", ".join(f"{name} {value:g}" for name, value in (("min", e.cpu.min_mhz), ("max", e.cpu.max_mhz)) if value)
     return Section(
         "Environment",
         (
             ("Energy", energy(profile.power)),
+            *without_pause,
             ("Temperatures", temperatures(profile)),
             ("Throttling", throttling(profile.power)),
             ("Power mode", e.power_mode or e.machine.power_mode or "not known"),

@@ -83,7 +83,7 @@ def profile_of(times_ms: Mapping[str, float] | None = None, count: int = 300, se
         stops={},
         cold_start=(Moment("first HELLO", 1500.0), Moment("first chunk", 1700.5)),
         memory=(ProcessMemory("policy", 130.0), ProcessMemory("guard", None)),
-        power=PowerFigures("VDD_IN", 5.2, 173.0, 300, 0, ("cpu-throttle-alert",), ""),
+        power=PowerFigures("VDD_IN", 5.2, 173.0, 300, 0, (), ""),
         environment=ENVIRONMENT,
         after=ENVIRONMENT,
     )

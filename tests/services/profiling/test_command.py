@@ -21,6 +21,19 @@ from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
 PATIENCE_S = 120.0
 
 
+LAYERLESS = (
+    ["--budget", "wrong.yaml"],
+    ["--html", "x.html"],
+    ["--seconds", "5"],
+    ["--rate", "5"],
+    ["--saturate"],
+    ["--engine-only"],
+    ["--camera", "video:a.mp4"],
+    ["--instruction", "go"],
+)
+PACED_BY_ITSELF = ("video:a.mp4", "v4l2:/dev/video0", "ros:/camera")
+
+
 def profile(bundle: Path, *options: object) -> int:
     return main(["profile", str(bundle), "--trusted", str(bundle.parent / "keys"), *map(str, options)])
 
@@ -40,6 +53,16 @@ def profile(bundle: Path, *options: object) -> int:
         (["B", "--html", "keys"], "--html keys is a folder"),
         (["B", "--json", "B/manifest.json"], "would alter the bundle"),
         (["B", "--budget", "none.yaml"], "cannot read none.yaml"),
+        (["B", "--budget", "wrong.yaml"], "wrong.yaml:1: stepp: unknown key"),
+        (["B", "--engine-only", "--budget", "age.yaml"], "age.yaml limits age too"),
+        *((["B", "--layers", *words], f"{words[0]} has no meaning with --layers") for words in LAYERLESS),
+        (["B", "--engine-only", "--camera", "video:a.mp4"], "--camera has no meaning with --engine-only"),
+        (["B", "--engine-only", "--threads", "1"], "--threads has no meaning with --engine-only"),
+        (["B", "--threads", "1"], "--threads has no meaning without --layers"),
+        *((["B", "--rate", "10", "--camera", c], f"--rate has no meaning with --camera {c}") for c in PACED_BY_ITSELF),
+        (["--config", "c.yaml", "--rate", "10"], "--rate has no meaning with --config"),
+        (["--config", "c.yaml", "--camera", "ros:/x"], "--camera has no meaning with --config"),
+        (["B", "--html", "x.html", "--against", "other.json"], "way of measuring: attached and paced"),
         (["B", "--html", "x.html", "--against", "none.json"], "none.json cannot be read"),
     ],
 )
@@ -49,10 +72,15 @@ def test_what_has_no_sense_is_refused_before_anything_is_measured(
     said: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    make_profile: Callable[..., Profile],
 ) -> None:
     monkeypatch.chdir(signed_bundle.parent)
     signed_bundle.rename("B")
-    assert main(["profile", *words, "--trusted", "keys"]) == 1
+    Path("wrong.yaml").write_text("stepp: {p50_ms: 1}\n")
+    Path("age.yaml").write_text("age: {p50_ms: 1}\nstep: {p50_ms: 1}\n")
+    Path("other.json").write_text(make_profile(count=3, mode="attached").as_json())
+    trusted = [] if "--config" in words else ["--trusted", "keys"]
+    assert main(["profile", *words, *trusted]) == 1
     told = capsys.readouterr()
     assert said in told.err
     assert told.out == ""
@@ -131,8 +159,12 @@ def wait_for(path: Path, daemons: Daemons) -> None:
         time.sleep(0.1)
 
 
-def test_a_guard_that_arms_itself_commands_no_robot(configured: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_guard_that_arms_itself_commands_no_robot(configured: Callable[..., Path], place: Path, whole: bool) -> None:
+    """Of the bundle it verifies the manifest, as the guard of a robot does: the rest is the policy's."""
     path = configured(guard={"outputs": [{"kind": "twist"}]})
+    if not whole:
+        next((place / "bundle").rglob("*.onnx")).write_bytes(b"")
     words = [sys.executable, "-m", "jetvla.services.profiling.guard", "--config", str(path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 1

@@ -156,7 +156,7 @@ def test_versions_of_what_is_installed_and_of_nothing_else(tmp_path: Path) -> No
     versions = dict(environment.versions)
     missing = {m.what.removeprefix("versions.") for m in environment.missing if m.what.startswith("versions.")}
     assert {"jetvla", "numpy", "onnxruntime"} <= versions.keys()
-    assert versions.keys() | missing == {"jetvla", "numpy", "onnxruntime", "tensorrt", "rclpy"}
+    assert versions.keys() | missing == {"jetvla", "numpy", "onnxruntime", "tensorrt", "cv2", "rclpy"}
     assert not versions.keys() & missing
 
 

@@ -51,6 +51,14 @@ def test_readings_without_power_leave_a_gap() -> None:
     assert energy.millijoules_per_action(1) is None
 
 
+@pytest.mark.parametrize("silent", [range(5, 10), range(5)], ids=["at the end", "at the start"])
+def test_a_source_that_tells_power_for_half_of_the_time_leaves_the_other_as_a_gap(silent: range) -> None:
+    energy = metered(*(reading(0.1 * n, None if n in silent else 1000) for n in range(10))).energy()
+    assert (energy.gaps, energy.gap_seconds) == (1, pytest.approx(0.5))
+    assert energy.seconds == pytest.approx(0.4)
+    assert energy.millijoules_per_action(3) == pytest.approx(300)
+
+
 def test_power_of_another_total_is_not_mixed_in() -> None:
     energy = metered(
         reading(0, 1000, "VIN"), reading(0.1, 1000, "VIN"), reading(0.2, 9000), reading(0.3, 9000)

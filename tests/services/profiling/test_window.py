@@ -1,0 +1,53 @@
+"""What is seen of daemons that ran long before anybody looked."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.telemetry.spans import SpanRing
+from jetvla.runtime.telemetry.status import Status, write_status
+from jetvla.services.profiling.rings import PROCESSES, Rings
+from jetvla.services.profiling.window import observe
+
+CAPACITY = 8
+
+
+def written(config: Config, count: int) -> dict[str, SpanRing]:
+    rings = {name: SpanRing(config.spans(name), 1, CAPACITY) for name in PROCESSES}
+    for ring in rings.values():
+        for _ in range(count):
+            ring.add("step", time.monotonic_ns(), 1)
+    rings["policy"].add("language", time.monotonic_ns(), 7000)
+    return rings
+
+
+def reported(config: Config) -> None:
+    status = Status(time.monotonic_ns(), os.getpid(), "ARMED", "", "", None, "", "", 0, 0, {}, {}, [])
+    write_status(status, config.status)
+
+
+def test_what_a_ring_overwrote_before_the_measurement_is_not_lost(configured: Callable[..., Path]) -> None:
+    config = load_config(configured())
+    reported(config)
+    written(config, 5 * CAPACITY)
+    window = observe(config, Rings(config), 0.3, None)
+    assert window.lost == 0
+    assert window.collector.count("step") == 0
+    assert window.collector.count("language") == 1
+
+
+def test_what_it_overwrites_meanwhile_is(configured: Callable[..., Path]) -> None:
+    config = load_config(configured())
+    reported(config)
+    rings = written(config, 0)
+
+    def work() -> None:
+        for _ in range(2 * CAPACITY):
+            rings["guard"].add("guard", time.monotonic_ns(), 1)
+
+    window = observe(config, Rings(config), 0.3, None, work)
+    assert window.lost >= CAPACITY
