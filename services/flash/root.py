@@ -16,9 +16,10 @@ from jetvla.services.flash.errors import FlashError
 ROOT = "rootfs"
 FINISHED = f"{ROOT}.jetvla-finished"
 _MOUNTS = Path("/proc/self/mountinfo")
-# What is told of this process's end kills what it started; had it ended before that, the shell has another parent.
-_WHILE_ALIVE = 'test "$PPID" = "$0" && exec "$@"'
-_OWN_NAMESPACES = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--")
+# The kernel kills a program with its starter once it was asked to. Whether the starter has ended before that is seen by
+# its number, also by the first process of a new namespace, for whom /proc is still the host's.
+_ASKED = 'test "$PPID" = "$0" && STARTER=$$ exec "$@"'
+_INSIDE = 'read -r _ _ _ parent _ </proc/self/stat && test "$parent" = "$STARTER" && exec "$@"'
 _CHROOT = """
 set -e
 mount -t proc proc "$0/proc"; mount --bind /sys "$0/sys"; mount --bind /dev "$0/dev"
@@ -60,7 +61,11 @@ def run_program(words: Sequence[str], stdin: str = "") -> str:
 
 def own_namespaces() -> tuple[str, ...]:
     """Words before a program that end it with this process: whatever ends it, nothing runs on or stays mounted."""
-    return ("setpriv", "--pdeathsig", "KILL", "sh", "-c", _WHILE_ALIVE, str(os.getpid()), *_OWN_NAMESPACES)
+    return (
+        *("setpriv", "--pdeathsig", "KILL", "sh", "-c", _ASKED, str(os.getpid())),
+        *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+        *("--", "sh", "-c", _INSIDE, "sh"),
+    )
 
 
 class RootFilesystem:
