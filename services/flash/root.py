@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,10 @@ from jetvla.services.flash.errors import FlashError
 ROOT = "rootfs"
 FINISHED = f"{ROOT}.jetvla-finished"
 _MOUNTS = Path("/proc/self/mountinfo")
-# In namespaces of its own, which end with this process: whatever ends it, nothing runs on, and nothing stays mounted.
-_OWN_NAMESPACES = (
-    *("setpriv", "--pdeathsig", "KILL"),
-    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--"),
-)
+# The kernel kills a program with its starter once it was asked to. Whether the starter has ended before that is seen by
+# its number, also by the first process of a new namespace, for whom /proc is still the host's.
+_ASKED = 'test "$PPID" = "$0" && STARTER=$$ exec "$@"'
+_INSIDE = 'read -r _ _ _ parent _ </proc/self/stat && test "$parent" = "$STARTER" && exec "$@"'
 _CHROOT = """
 set -e
 mount -t proc proc "$0/proc"; mount --bind /sys "$0/sys"; mount --bind /dev "$0/dev"
@@ -57,6 +57,15 @@ def run_program(words: Sequence[str], stdin: str = "") -> str:
         name = shlex.join(words)[-_SHOWN:]
         raise FlashError(f"... {name}\nfailed with status {done.returncode}:\n{done.stdout[-_LONGEST:]}")
     return done.stdout
+
+
+def own_namespaces() -> tuple[str, ...]:
+    """Words before a program that end it with this process: whatever ends it, nothing runs on or stays mounted."""
+    return (
+        *("setpriv", "--pdeathsig", "KILL", "sh", "-c", _ASKED, str(os.getpid())),
+        *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+        *("--", "sh", "-c", _INSIDE, "sh"),
+    )
 
 
 class RootFilesystem:
@@ -102,11 +111,11 @@ class RootFilesystem:
 
     def chroot(self, *words: str, stdin: str = "") -> str:
         """Run a program of the root file system; FlashError with the end of its output if it fails."""
-        return self._run([*_OWN_NAMESPACES, "sh", "-c", _CHROOT, str(self.path), *words], stdin)
+        return self._run([*own_namespaces(), "sh", "-c", _CHROOT, str(self.path), *words], stdin)
 
     def on_host(self, *words: str) -> str:
         """Run one of NVIDIA's tools; its mounts end with it."""
-        return self._run([*_OWN_NAMESPACES, *words])
+        return self._run([*own_namespaces(), *words])
 
     def _renew(self) -> None:
         if not self.original.exists():

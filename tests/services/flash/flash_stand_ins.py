@@ -12,7 +12,7 @@ from pathlib import Path
 from jetvla.services.flash.errors import FlashError
 from jetvla.services.flash.flashing import Order
 from jetvla.services.flash.host import UsbDevice
-from jetvla.services.flash.root import run_program
+from jetvla.services.flash.root import own_namespaces, run_program
 
 UNITS = {
     "jetvla.target": "[Unit]\nDescription=robot\n[Install]\nWantedBy=multi-user.target\n",
@@ -140,7 +140,7 @@ class TinyRunner:
     def __call__(self, words: Sequence[str], stdin: str = "") -> str:
         if words[0] != "setpriv":
             return run_program(words, stdin)
-        inside = list(words[words.index("--") + 1 :])
+        inside = list(words[len(own_namespaces()) :])
         if inside[0] != "sh":
             return run_program(inside, stdin)
         root, program = Path(inside[3]), inside[4:]

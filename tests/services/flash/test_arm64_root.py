@@ -103,8 +103,26 @@ def kill_in_the_middle(l4t: Path, deb: Path, password: Path) -> None:
         time.sleep(0.01)
     process.kill()
     process.wait()
+    until_nothing_runs_in(l4t / "rootfs")
     assert RootFilesystem(l4t).is_unfinished
     assert not (l4t / "flashed").exists()
+
+
+def until_nothing_runs_in(root: Path) -> None:
+    give_up_s = time.monotonic() + 10
+    while running := [folder.name for folder in Path("/proc").glob("[0-9]*") if runs_in(folder, root)]:
+        assert time.monotonic() < give_up_s, f"still running: {', '.join(running)}"
+        time.sleep(0.05)
+
+
+def runs_in(process: Path, root: Path) -> bool:
+    """Whether a process is in ``root``, or is about to go there."""
+    try:
+        words = (process / "cmdline").read_bytes().split(b"\0")
+        return (process / "root").readlink() == root or str(root).encode() in words
+    except OSError:
+        # It has ended.
+        return False
 
 
 def assert_enabled(root: RootFilesystem, units: list[str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from jetvla.services.flash.__main__ import main
 from jetvla.services.flash.errors import FlashError
 from jetvla.services.flash.flashing import carry_out
 from jetvla.services.flash.initrd import LOG, flash
-from jetvla.services.flash.root import RootFilesystem
+from jetvla.services.flash.root import RootFilesystem, own_namespaces, run_program
 from jetvla.services.flash.symptoms import SYMPTOMS, explain
 
 SECRET = "correct horse battery staple"
@@ -186,7 +187,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from jetvla.services.flash.root import RootFilesystem
+from jetvla.services.flash.root import RootFilesystem, own_namespaces, run_program
 RootFilesystem(Path(sys.argv[1])).on_host("sh", "-c", "mount -t tmpfs tmpfs $0; touch $0/there; sleep 600", sys.argv[2])
 """
 
@@ -359,3 +360,16 @@ def test_waiting_is_no_failure_by_itself() -> None:
 def test_the_command_line_refuses_with_status_1(l4t: Path, deb: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--board", "toaster", "--l4t", str(l4t), "--deb", str(deb)]) == 1
     assert "BOARD=toaster is not one of jetson-orin-nano-devkit" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: apt install util-linux")
+def test_nothing_is_started_for_a_process_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = own_namespaces()
+    alive = words[: words.index("unshare")]
+    run_program([*alive, "touch", str(tmp_path / "one")])
+    assert (tmp_path / "one").exists()
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    ended = own_namespaces()[: len(alive)]
+    with pytest.raises(FlashError):
+        run_program([*ended, "touch", str(tmp_path / "two")])
+    assert not (tmp_path / "two").exists()
