@@ -116,13 +116,20 @@ def _root(fleet: Fleet, brought: Path | None) -> bytes:
 def _unwanted(release: Release, store: Store) -> str:
     """Why a release is not installed; empty if it is to be."""
     current = store.current
-    running = 0 if current is None else store.manifest(current).version
-    newest = max(running, store.history.highest())
-    if release.digest == current:
+    manifest = None if current is None else store.manifest_or_none(current)
+    newest = max(0 if manifest is None else manifest.version, store.history.highest())
+    # One that is damaged and offered again is healed by its installation.
+    if release.digest == current and manifest is not None:
         return f"{release.name} version {release.version} is current already"
-    if store.history.verdict(release.digest) == "failed":
+    verdict = store.history.verdict(release.digest)
+    if verdict == "failed":
         return f"{release.name} version {release.version} has failed its trial here, and is not tried again"
-    if release.version <= newest:
+    if verdict == "rolled back":
+        return (
+            f"{release.name} version {release.version} is what an operator went back from here, and is not taken "
+            "again; 'jetvla bundle activate' does so"
+        )
+    if release.version <= newest and release.digest != current:
         return f"nothing is newer than version {newest}; the fleet offers {release.version}"
     return ""
 

@@ -55,7 +55,7 @@ def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) 
         downgrade = changes.check_version(verified.digest, verified.manifest.version, terms.allow_downgrade)
         _put(store, changes, verified, terms, downgrade, say)
         if terms.activate:
-            changes.activate(verified.digest, downgrade)
+            changes.activate(verified.digest, terms.trusted, downgrade)
             for digest in changes.prune():
                 say(f"removed {digest[:12]}, which was neither current nor previous")
     return verified.digest

@@ -36,6 +36,9 @@ class Units(Protocol):
     def restarts(self) -> int:
         """How often they were restarted because they ended by themselves."""
 
+    def given_up(self) -> bool:
+        """Whether one of them ended by itself so often that nobody starts it any more. What somebody stopped is not."""
+
 
 class Unmanaged:
     """Daemons that a person or something unknown started, and must end and start.
@@ -66,6 +69,9 @@ class Unmanaged:
         self._connections = max(status.connections, 1)
         return self._count
 
+    def given_up(self) -> bool:
+        return False
+
 
 class Systemd:
     """``systemctl``."""
@@ -87,6 +93,15 @@ class Systemd:
     def restarts(self) -> int:
         ran = self._do(_QUESTION_S, "show", "--property=NRestarts", "--value", GUARD_UNIT, POLICY_UNIT)
         return sum(int(line) for line in ran.split())
+
+    def given_up(self) -> bool:
+        # A stop that went wrong leaves "failed" too, but no restarts before it.
+        for unit in (GUARD_UNIT, POLICY_UNIT):
+            ran = self._do(_QUESTION_S, "show", "--property=ActiveState,NRestarts", unit)
+            found = dict(line.split("=", 1) for line in ran.splitlines() if "=" in line)
+            if found.get("ActiveState") == "failed" and int(found.get("NRestarts", "0")):
+                return True
+        return False
 
     def _do(self, timeout_s: float | None, *arguments: str) -> str:
         ran = self._run(("systemctl", *arguments), timeout_s)
