@@ -303,6 +303,15 @@ def test_the_remedy_for_a_missing_engine_can_be_pasted(system: System, config: P
     assert shlex.split(remedy) == ["jetvla", "compile", "--config", str(path)]
 
 
+def test_on_an_appliance_the_service_compiles(
+    system: System, config: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("/usr/lib/systemd/system/jetvla-compile.service", "")
+    assert only(engine(patient(system, config))).remedy.startswith("jetvla compile --config")
+    monkeypatch.setattr("jetvla.services.doctor.engine.DEFAULT_CONFIG", config)
+    assert only(engine(patient(system, config))).remedy == "sudo systemctl start jetvla-compile"
+
+
 @pytest.mark.build
 def test_a_compiled_engine_is_found(system: System, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx")
