@@ -116,6 +116,8 @@ def _pack(arguments: argparse.Namespace) -> None:
     if output.suffix != ARCHIVE_SUFFIX:
         raise ConfigError(f"{output} does not end in {ARCHIVE_SUFFIX}; choose another -o")
     check_output(output, arguments.overwrite)
+    if output.resolve().is_relative_to(arguments.folder.resolve()):
+        raise ConfigError(f"{output} would lie within the bundle, and no such file belongs there; choose another -o")
     bundle = Bundle.open(arguments.folder, None)
     try:
         pack(bundle.path, output)
