@@ -187,13 +187,16 @@ def _roll_back(arguments: argparse.Namespace) -> None:
 
 
 def _remove(arguments: argparse.Namespace) -> None:
+    from jetvla.runtime.engine_cache import EngineCache
     from jetvla.services.store.changes import changing
+    from jetvla.services.store.engines import remove_unneeded
 
     store = _store(arguments)
     digest = store.find(arguments.digest)
     with changing(store) as changes:
         changes.remove(digest)
-    print(f"removed {digest}")
+        print(f"removed {digest}")
+        remove_unneeded(store, EngineCache(_device(arguments).policy.engines), print)
 
 
 def _tell(store: Store, digest: str) -> None:
@@ -207,11 +210,14 @@ def _tell(store: Store, digest: str) -> None:
 
 
 def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:
+    from jetvla.runtime.engine_cache import EngineCache
     from jetvla.services.store.install import Terms
     from jetvla.services.store.self_test import golden_test
 
-    test = None if arguments.skip_golden else golden_test(_device(arguments).policy, print)
-    return Terms(_trusted(arguments), test, allow_downgrade, not arguments.no_activate)
+    policy = _device(arguments).policy
+    test = None if arguments.skip_golden else golden_test(policy, print)
+    engines = EngineCache(policy.engines)
+    return Terms(_trusted(arguments), test, allow_downgrade, not arguments.no_activate, engines)
 
 
 def _trusted(arguments: argparse.Namespace) -> tuple[TrustedKey, ...]:

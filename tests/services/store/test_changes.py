@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from jetvla.runtime.errors import BundleError, StoreError
+from jetvla.services.store import hold
 from jetvla.services.store.changes import changing
 from jetvla.services.store.history import Entry, History
 from jetvla.services.store.hold import held, in_use
@@ -187,3 +191,22 @@ def test_a_folder_is_in_use_while_it_is_held(tmp_path: Path) -> None:
     assert not in_use(tmp_path)
     with held(tmp_path / "missing"):
         pass
+
+
+def test_who_locks_a_folder_for_himself_keeps_nobody_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hold, "_PATIENCE_S", 0.2)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(StoreError, match="is locked by another process; see who: lslocks"), held(tmp_path):
+        pass
+    threading.Timer(0.1, os.close, (descriptor,)).start()
+    with held(tmp_path):
+        assert in_use(tmp_path)
+
+
+def test_links_and_trials_may_vanish_while_they_are_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for question in ("exists", "is_symlink"):
+        monkeypatch.setattr(Path, question, lambda path: True)
+    assert (store.current, store.previous, store.trial) == (None, None, None)

@@ -237,6 +237,13 @@ def test_what_was_given_up_is_started_with_another_bundle(store: Store, make: Ma
     assert store.previous is None, "what failed is not gone back to"
 
 
+def test_a_trial_that_an_operator_ends_under_way_is_no_fault(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = iter([scene.store.trial])
+    monkeypatch.setattr(Store, "trial", property(lambda store: next(trials, None)))
+    scene.report(scene.new)
+    assert (scene.store.current, scene.units.asked) == (scene.new, [])
+
+
 def test_what_an_operator_stopped_stays_so(scene: Scene) -> None:
     for _ in range(2):
         scene.watch.look()
