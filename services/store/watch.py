@@ -116,10 +116,15 @@ class HealthWatch:
             if self._store.previous is None:
                 self._say(f"the trial has failed: {reason}; the bundle stays, for there is no previous one")
             else:
-                changes.owe_start()
+                if self._moves():
+                    return
+                stopped = self._units.stopped() and not self._store.start_path.exists()
+                if not stopped:
+                    changes.owe_start()
                 self._stop(status)
                 self._say(f"the trial has failed: {reason}; {changes.fall_back(reason, self._trusted)}")
-                self._start()
+                if not stopped:
+                    self._start()
             changes.end_trial()
 
     def _finish_interrupted(self) -> None:
@@ -138,9 +143,11 @@ class HealthWatch:
         if status is None or current is None or status.bundle == current or status.pid == self._ended:
             return
         if status.state in _REFUSING:
-            log.info("guard and policy take up bundle %s", current[:12])
             with changing(self._store) as changes:
+                if self._moves():
+                    return
                 changes.owe_start()
+            log.info("guard and policy take up bundle %s", current[:12])
             self._stop(status)
             self._start()
         else:
@@ -157,6 +164,11 @@ class HealthWatch:
             log.info("guard and policy had been given up, and are started with bundle %s", current[:12])
             self._units.start()
             self._given_up = current
+
+    def _moves(self) -> bool:
+        """Now: the store's lock may have been waited for."""
+        status = self._read()
+        return status is not None and status.state in MOVING
 
     def _stop(self, status: Status | None) -> None:
         self._units.stop()

@@ -55,6 +55,9 @@ class RealUnits:
     def given_up(self) -> bool:
         return False
 
+    def stopped(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.stop()
         self._log.close()

@@ -321,6 +321,20 @@ def test_a_damaged_bundle_is_left_by_an_update_or_healed_by_its_own(scene: Scene
     assert scene.store.manifest(release.digest).version == version
 
 
+def test_what_is_not_to_be_activated_is_downloaded_once(scene: Scene) -> None:
+    release = scene.publish(1)
+    scene.terms = replace(scene.terms, activate=False)
+    assert scene.update() == release.digest
+    scene.server.asked.clear()
+    assert scene.update() is None
+    assert "is installed already" in scene.said[0]
+    assert not [path for path in scene.server.asked if "/targets/" in path]
+    (scene.store.folder(release.digest) / "golden.npz").write_bytes(b"rot")
+    assert scene.update() == release.digest
+    scene.terms = replace(scene.terms, activate=True)
+    assert scene.update() == release.digest == scene.store.current
+
+
 def test_a_withdrawn_release_brings_no_older_one_back(scene: Scene) -> None:
     scene.publish(1)
     commit(scene, scene.update())

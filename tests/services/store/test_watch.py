@@ -31,7 +31,7 @@ class FakeUnits:
         self._store = store
         self.asked: list[tuple[str, str | None]] = []
         self.count = 0
-        self.refuses = self.refuses_start = self.gave_up = False
+        self.refuses = self.refuses_start = self.gave_up = self.is_stopped = False
 
     def stop(self) -> None:
         self.asked.append(("stop", self._store.current))
@@ -49,6 +49,9 @@ class FakeUnits:
 
     def given_up(self) -> bool:
         return self.gave_up
+
+    def stopped(self) -> bool:
+        return self.is_stopped
 
 
 class Scene:
@@ -204,6 +207,22 @@ def test_a_start_that_fails_is_tried_again(scene: Scene) -> None:
     assert (scene.store.current, scene.store.trial) == (scene.old, None)
 
 
+@pytest.mark.parametrize("taken_up", [True, False])
+def test_who_arms_while_the_store_is_waited_for_is_not_stopped(scene: Scene, taken_up: bool) -> None:
+    scene.report(scene.new, pid=6)
+    before = replace(scene.status, bundle=scene.old) if taken_up else replace(scene.status, golden=False)
+    reports = iter([before])
+    scene.status = replace(before, state="ARMED")
+    watch = HealthWatch(scene.store, scene.make.keys, scene.units, lambda: next(reports, scene.status), LIMITS, 100.0)
+    for _ in range(2):
+        watch.look()
+    assert (scene.units.asked, scene.store.current) == ([], scene.new)
+    scene.status = replace(before, state="DISARMED")
+    watch.look()
+    assert [what for what, _ in scene.units.asked] == ["stop", "start"]
+    assert scene.store.current == (scene.new if taken_up else scene.old)
+
+
 @pytest.mark.parametrize("call", ["stop", "start"])
 def test_killed_while_a_bundle_is_taken_up_the_next_service_starts_it(scene: Scene, call: str) -> None:
     child = os.fork()
@@ -250,6 +269,15 @@ def test_what_an_operator_stopped_stays_so(scene: Scene) -> None:
     install(scene.store, scene.make(3), scene.terms, print)
     scene.restarted().look()
     assert scene.units.asked == []
+
+
+def test_what_an_operator_stopped_is_rolled_back_and_stays_so(scene: Scene) -> None:
+    scene.report(scene.new, state="ARMED", golden=False)
+    scene.status, scene.units.is_stopped = None, True
+    for _ in range(2):
+        scene.watch.look()
+    assert scene.store.current == scene.old
+    assert "start" not in [what for what, _ in scene.units.asked]
 
 
 def test_a_bundle_of_a_key_that_is_trusted_no_more_is_not_gone_back_to(
