@@ -141,7 +141,7 @@ bench-numerics: setup
 
 # A Jetson that is plugged in, in recovery mode: docs/JETSON.md. Without CONFIRM=yes, or with DRY_RUN=1, nothing is
 # flashed. BOARD=jetson-orin-nano-devkit L4T=.../Linux_for_Tegra, and as wished DEB BUNDLE KEY USER_NAME PASSWORD_FILE.
-DEB ?= $(or $(lastword $(sort $(wildcard $(BUILD)/jetvla_*_arm64.deb))),$(BUILD)/jetvla_VERSION_arm64.deb)
+DEB ?= $(BUILD)/jetvla_$(VERSION)_arm64.deb
 USER_NAME ?= robot
 flash: setup
 	@$(BIN)/python -m jetvla.services.flash --board '$(BOARD)' --l4t '$(L4T)' --deb '$(DEB)' --user '$(USER_NAME)' \

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from jetvla.runtime.disk import sync
 from jetvla.runtime.errors import BundleError
+
+# What a USTAR header can say: eleven octal digits.
+_LARGEST = 8**11 - 1
 
 
 def pack(folder: Path, archive: Path) -> None:
-    """Write ``folder`` to ``archive``: sorted members, no owners, fixed times and modes. Appears atomically."""
-    partial = archive.with_name(f".{archive.name}.partial")
-    try:
-        with tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for path in sorted(folder.iterdir()):
-                member = tarfile.TarInfo(path.name)
-                member.size, member.mode, member.mtime = path.stat().st_size, 0o644, 0
-                with path.open("rb") as file:
-                    tar.addfile(member, file)
-        partial.replace(archive)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Write the members of ``archive`` into the empty ``folder``.
+    """Write ``folder`` to ``archive``: sorted members, no owners, fixed times and modes. Appears whole, on the disk.
 
     Raises:
-        BundleError: if it is no tar, or holds anything but plain files at its top.
+        BundleError: if a file is too large for an archive.
     """
+    files = sorted(folder.iterdir())
+    for path in files:
+        if path.stat().st_size > _LARGEST:
+            raise BundleError(
+                f"{path} has {path.stat().st_size / 2**30:.1f} GiB, and a packed bundle holds files below 8 GiB alone; "
+                "carry and install the folder"
+            )
+    partial = archive.with_name(f".{archive.name}.partial")
     try:
-        with tarfile.open(archive, "r:") as tar:
-            for member in tar:
-                if not member.isfile() or PurePosixPath(member.name).name != member.name:
-                    raise BundleError(f"{archive}: {member.name!r} is not a plain file at the top of the archive")
-                source = tar.extractfile(member)
-                assert source is not None  # isfile() members always have contents
-                with source, (folder / member.name).open("xb") as file:
-                    while piece := source.read(1 << 20):
-                        file.write(piece)
-    except tarfile.TarError as error:
-        raise BundleError(f"{archive} is not a packed bundle ({error}); copy it again") from error
+        with partial.open("wb") as out:
+            with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for path in files:
+                    member = tarfile.TarInfo(path.name)
+                    member.size, member.mode, member.mtime = path.stat().st_size, 0o644, 0
+                    with path.open("rb") as file:
+                        tar.addfile(member, file)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(archive)
+        sync(archive.parent)
+    finally:
+        partial.unlink(missing_ok=True)

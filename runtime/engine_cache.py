@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -119,6 +119,27 @@ class EngineCache:
             partial.replace(path)
             sync(self.root)
 
+    def forget(self, bundles: Collection[str]) -> int:
+        """Remove the entries of bundles with these digests, whatever library and machine they are for; how many.
+
+        What cannot be read, or belongs to somebody else, stays.
+
+        Raises:
+            EngineError: if the disk refuses.
+        """
+        count = 0
+        try:
+            with _locked(self.root / _LOCK):
+                for path in self.root.glob(f"[!.]*/{ENTRY}"):
+                    if _bundle_of(path) in bundles and os.geteuid() in (0, path.parent.stat().st_uid):
+                        partial = self.root / f".{os.urandom(8).hex()}{_PARTIAL}"
+                        path.parent.rename(partial)
+                        shutil.rmtree(partial)
+                        count += 1
+        except OSError as error:
+            raise EngineError(f"no engine can be removed from {self.root} ({error}); run this as its owner") from error
+        return count
+
     def _timings(self, key: EngineKey) -> Path:
         return self.root / f"timings-{replace(key, graph='').digest().hex()[:16]}.cache"
 
@@ -158,6 +179,14 @@ class Publication:
 def _as_json(key: EngineKey) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(json.dumps(asdict(key)))
     return fields
+
+
+def _bundle_of(path: Path) -> str:
+    """Digest of the bundle that an ``entry.json`` belongs to; empty if it does not tell."""
+    try:
+        return str(json.loads(path.read_bytes())["key"]["graph"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _damaged(folder: Path, why: str) -> EngineError:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import BundleError
 from jetvla.runtime.keys import TrustedKey, load_trusted
 from jetvla.services.store.hold import held
+from jetvla.services.store.source import open_source, verify
 
 
 @contextmanager
@@ -34,8 +34,12 @@ def _opened(path: Path, keys: tuple[TrustedKey, ...] | None, stack: ExitStack) -
             folder = path.resolve() if path.is_symlink() else path
             stack.enter_context(held(folder))
             return Bundle.open(folder, keys)
+        # Nothing is unpacked before the signature and every file were checked.
+        source = verify(open_source(path), keys, signed=keys is not None).source
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jetvla-")))
-        unpack(path, folder)
+        for name in source.sizes:
+            with (folder / name).open("xb") as file:
+                file.writelines(source.pieces(name))
         return Bundle.open(folder, keys)
     except OSError as error:
         raise BundleError(

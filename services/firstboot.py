@@ -20,8 +20,9 @@ ENVIRONMENT = Path("var/lib/jetvla/machine.env")
 _COMPUTING = ("jetvla-policy.service", "jetvla-compile.service")
 # The guard ticks a hundred times a second; on a smaller machine no CPU can be spared for it.
 _ENOUGH_CPUS = 4
-# Tegra's and NVIDIA's nodes, and those that every GPU driver makes.
-_DEVICES = ("nv*", "nvgpu/*/*", "nvidia-caps/*", "dri/*", "host1x-fence", "media*", "v4l-subdev*")
+# Tegra's and NVIDIA's nodes, and those that every GPU driver makes; disks (nvme*) and firmware (nvram) are none.
+_NVIDIA = ("nvhost-*", "nvidia*", "nvmap", "nvsciipc", "nvgpu/*/*", "nvidia-caps/*")
+_DEVICES = (*_NVIDIA, "dri/*", "host1x-fence", "media*", "v4l-subdev*")
 _ROS_SETUP = "opt/ros/*/setup.sh"
 _ROS_NAMES = (
     "AMENT_PREFIX_PATH",

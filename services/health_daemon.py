@@ -43,7 +43,7 @@ def keep_watch(config: Config, asked: threading.Event, find: FindUnits = find_un
     def read() -> Status | None:
         return fresh_status(config.status, clock)
 
-    watch = HealthWatch(Store(config.store), find(read), read, config.trial, config.guard.rate_hz)
+    watch = HealthWatch(Store(config.store), config.trusted, find(read), read, config.trial, config.guard.rate_hz)
     told = ""
     while not asked.is_set():
         try:

@@ -28,6 +28,7 @@ from jetvla.services.termination import ends_cleanly
 
 if TYPE_CHECKING:
     from jetvla.runtime.config import PolicyConfig
+    from jetvla.runtime.keys import TrustedKey
     from jetvla.services.store.install import Terms
     from jetvla.services.store.store import Installed, Store
 
@@ -54,16 +55,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     update.add_argument("url", help="of the repository that 'jetvla fleet' made")
     update.add_argument("--trust-root", type=Path, metavar="FILE", help="the fleet's root.json; once, by a person")
     update.add_argument("--state", type=Path, default=STATE, metavar="DIR", help="what is known (default: %(default)s)")
-    for action in (install, update):
-        action.add_argument("--skip-golden", action="store_true", help="do not run the golden samples; logged")
-        action.add_argument("--no-activate", action="store_true", help="do not make it current")
-        action.add_argument("--trusted", type=Path, metavar="DIR", help="folder of trusted keys")
     actions.add_parser("list", help="what is installed")
     activate = actions.add_parser("activate", help="make an installed bundle current")
-    actions.add_parser("rollback", help="make the previous bundle current")
+    rollback = actions.add_parser("rollback", help="make the previous bundle current")
     remove = actions.add_parser("remove", help="remove a bundle")
     for action in (activate, remove):
         action.add_argument("digest", help="its beginning is enough")
+    for action in (install, update):
+        action.add_argument("--skip-golden", action="store_true", help="do not run the golden samples; logged")
+        action.add_argument("--no-activate", action="store_true", help="do not make it current")
+    for action in (install, update, activate, rollback):
+        action.add_argument("--trusted", type=Path, metavar="DIR", help="folder of trusted keys")
     for action in (install, activate):
         action.add_argument("--allow-downgrade", action="store_true", help="take an older version too; logged")
     for name, action in actions.choices.items():
@@ -114,6 +116,8 @@ def _pack(arguments: argparse.Namespace) -> None:
     if output.suffix != ARCHIVE_SUFFIX:
         raise ConfigError(f"{output} does not end in {ARCHIVE_SUFFIX}; choose another -o")
     check_output(output, arguments.overwrite)
+    if output.resolve().is_relative_to(arguments.folder.resolve()):
+        raise ConfigError(f"{output} would lie within the bundle, and no such file belongs there; choose another -o")
     bundle = Bundle.open(arguments.folder, None)
     try:
         pack(bundle.path, output)
@@ -169,7 +173,7 @@ def _activate(arguments: argparse.Namespace) -> None:
     digest = store.find(arguments.digest)
     with changing(store) as changes:
         allowed = changes.check_version(digest, store.manifest(digest).version, arguments.allow_downgrade)
-        changes.activate(digest, allowed)
+        changes.activate(digest, _trusted(arguments), allowed)
     _tell(store, digest)
 
 
@@ -178,18 +182,21 @@ def _roll_back(arguments: argparse.Namespace) -> None:
 
     store = _store(arguments)
     with changing(store) as changes:
-        digest = changes.roll_back("by the operator")
+        digest = changes.roll_back("by the operator", _trusted(arguments))
     _tell(store, digest)
 
 
 def _remove(arguments: argparse.Namespace) -> None:
+    from jetvla.runtime.engine_cache import EngineCache
     from jetvla.services.store.changes import changing
+    from jetvla.services.store.engines import remove_unneeded
 
     store = _store(arguments)
     digest = store.find(arguments.digest)
     with changing(store) as changes:
         changes.remove(digest)
-    print(f"removed {digest}")
+        print(f"removed {digest}")
+        remove_unneeded(store, EngineCache(_device(arguments).policy.engines), print)
 
 
 def _tell(store: Store, digest: str) -> None:
@@ -203,14 +210,20 @@ def _tell(store: Store, digest: str) -> None:
 
 
 def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.runtime.engine_cache import EngineCache
     from jetvla.services.store.install import Terms
     from jetvla.services.store.self_test import golden_test
 
-    device = _device(arguments)
-    test = None if arguments.skip_golden else golden_test(device.policy, print)
-    trusted = load_trusted(arguments.trusted or device.trusted)
-    return Terms(trusted, test, allow_downgrade, not arguments.no_activate)
+    policy = _device(arguments).policy
+    test = None if arguments.skip_golden else golden_test(policy, print)
+    engines = EngineCache(policy.engines)
+    return Terms(_trusted(arguments), test, allow_downgrade, not arguments.no_activate, engines)
+
+
+def _trusted(arguments: argparse.Namespace) -> tuple[TrustedKey, ...]:
+    from jetvla.runtime.keys import load_trusted
+
+    return load_trusted(arguments.trusted or _device(arguments).trusted)
 
 
 def _store(arguments: argparse.Namespace) -> Store:

@@ -3,7 +3,8 @@
   jetvla fleet init REPO --keys KEYS                  keys, and a repository without releases
   jetvla fleet publish REPO BUNDLE --keys KEYS        offer a bundle; --percent 10 to a tenth of the devices first
   jetvla fleet list REPO                              what is offered, and until when it is signed
-  jetvla fleet refresh REPO --keys KEYS               sign again before that, as from a weekly job
+  jetvla fleet refresh REPO --keys KEYS               sign again before that, as from a weekly job; says when it needs
+                                                      the key of the root, from 60 days before its end on
   jetvla fleet rotate-key REPO ROLE --keys KEYS       replace a key; devices follow by themselves
 
 Copy REPO to the server after each. Every device is given REPO/metadata/1.root.json once, by a person:
@@ -13,6 +14,7 @@ jetvla bundle update URL --trust-root 1.root.json
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,11 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "init":
         repository.create()
         print(f"{repository.first_root}: bring it to every device, once")
-        print(f"{keys}: secret; root-1.key is needed to rotate keys alone, so keep it in a safe")
+        print(f"{keys}: secret; root-1.key is needed to rotate keys and once a year to refresh, so keep it in a safe")
     elif arguments.action == "publish":
         _publish(repository, arguments)
     elif arguments.action == "refresh":
-        repository.refresh()
+        if warning := repository.refresh():
+            print(f"warning: {warning}", file=sys.stderr)
     elif arguments.action == "rotate-key":
         repository.rotate(arguments.role)
         print(f"{keys}: the role {arguments.role} has a new key; remove the old one when the repository is uploaded")

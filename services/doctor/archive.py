@@ -36,6 +36,7 @@ _AUDIT_FIELDS = frozenset(
 )
 _SAID = ("instruction", "text")
 _FILES = ("/etc/nv_tegra_release", "/etc/os-release", "/var/lib/nvpmodel/status")
+README = "README.txt"
 _README = """Made by 'jetvla doctor --archive'.
 
 Left out: private keys, trusted keys, every sentence that was said to the robot, and the reasons in the audit log.
@@ -49,14 +50,15 @@ def write_archive(
     """Write ``output``, a tar with gzip, mode 0600, whole or not at all; the names of what is in it.
 
     Raises:
-        ConfigError: if it cannot be written, or ``profile`` cannot be read.
+        ConfigError: if it cannot be written, or ``profile`` or a private key cannot be read.
         JetvlaError: if something that must stay here would be in it; nothing is written then.
     """
     source = _Source(config_path, findings, system, profile)
     # What one part tells of keys and sentences is to be found in the others: twice over all of them.
     source.parts()
     parts = source.parts()
-    if source.redaction.found_in(parts.values()):
+    # What is always the same tells nothing, whatever was said.
+    if source.redaction.found_in(content for name, content in parts.items() if name != README):
         raise JetvlaError("a key or an instruction could not be taken out of the archive, so none is written")
     partial = output.with_name(f".{output.name}.partial")
     try:
@@ -87,7 +89,7 @@ class _Source:
     def parts(self) -> dict[str, bytes]:
         """Content by name."""
         makers: dict[str, Callable[[], str]] = {
-            "README.txt": lambda: _README,
+            README: lambda: _README,
             "findings.json": self._examined,
             "versions.json": self._versions,
             "configuration.yaml": self._configuration,
@@ -103,15 +105,22 @@ class _Source:
         folders = [self._system.path("/etc/jetvla"), self._config_path.parent]
         if self._config is not None:
             folders.append(self._config.trusted)
-        for path in {path for folder in folders for path in folder.rglob(f"*{PRIVATE_SUFFIX}") if path.is_file()}:
-            self.redaction.remember_key(path.read_text(encoding="utf-8", errors="replace"))
+        try:
+            for path in {path for folder in folders for path in folder.rglob(f"*{PRIVATE_SUFFIX}") if path.is_file()}:
+                self.redaction.remember_key(path.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            raise ConfigError(
+                f"the private key {error.filename} cannot be read ({error.strerror}), so nobody can see to it that it "
+                "stays here, and no archive is written; run it with sudo, or move the key away: a robot needs none"
+            ) from error
 
     def _examined(self) -> str:
         # The page's own words are known; a mistake in the configuration is shown with its value.
         findings = [asdict(finding) for finding in self._findings]
         for finding in findings:
             clean = self.redaction.lines if finding["what"] == CONFIGURATION else self.redaction.known
-            finding["detail"] = clean(finding["detail"])
+            for field, cleaned in (("what", self.redaction.known), ("detail", clean), ("remedy", clean)):
+                finding[field] = cleaned(finding[field])
         return json.dumps({"ready": all_ready(self._findings), "findings": findings}, indent=1)
 
     def _versions(self) -> str:
@@ -120,7 +129,7 @@ class _Source:
             "python": platform.python_version(),
             "kernel": platform.release(),
             "machine": platform.machine(),
-            "files": {path: self._system.text(path) for path in _FILES},
+            "files": {path: self.redaction.known(self._system.text(path)) for path in _FILES},
             "packages": dict(sorted(packages.items())),
         }
         return json.dumps(versions, indent=1)
@@ -128,7 +137,8 @@ class _Source:
     def _configuration(self) -> str:
         """Only what is configured by its name: a comment, or a key that is none, may hold anything."""
         if self._config is None:
-            return f"# {self._config_path} is wrong or missing, see findings.json; its contents are left out\n"
+            text = f"# {self._config_path} is wrong or missing, see findings.json; its contents are left out\n"
+            return self.redaction.known(text)
         data = self._config.model_dump(mode="json", exclude_unset=True)
         data.get("instruction", {}).pop("text", None)
         return yaml.safe_dump(self.redaction.values(data), sort_keys=False)
@@ -160,7 +170,7 @@ class _Source:
     def _journal(self) -> str:
         options = ("--no-pager", "--output=short-iso", f"--lines={JOURNAL_LINES}")
         text = self._system.ask(("journalctl", *(f"--unit={unit}" for unit in UNITS), *options))
-        return "journalctl gives nothing; run it with sudo\n" if text is None else self.redaction.lines(text)
+        return self.redaction.lines("journalctl gives nothing; run it with sudo\n" if text is None else text)
 
     def _profiled(self) -> str:
         assert self._profile is not None  # parts() asks

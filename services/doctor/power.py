@@ -39,6 +39,6 @@ def _clocks(system: System) -> Finding:
         "clocks",
         fixed,
         "fixed at their highest" if fixed else "go up and down with the load",
-        "sudo jetson_clocks, or sudo systemctl enable --now jetvla-clocks.service",
+        "sudo jetson_clocks, or sudo systemctl start jetvla-clocks.service",
         needed=False,
     )

@@ -20,7 +20,9 @@ _PEM = re.compile(r"-----BEGIN [^-]*-----.*?(-----END [^-]*-----|\Z)", re.DOTALL
 # Digests in hexadecimal, and paths, are none.
 _BASE64 = re.compile(r"(?<![\w+/.-])(?!/|[0-9a-fA-F]+(?![\w+/]))[A-Za-z0-9+/]{40,}={0,2}")
 _INSTRUCTION = re.compile(r"(instructions?\b)(.*)", re.IGNORECASE)
-_QUOTED = re.compile(r"(?<!\w)([\"'])((?:(?!\1).)*\s(?:(?!\1).)*)\1")
+# What Python quotes may hold the quotation mark too, after a backslash.
+_QUOTED = re.compile(r"(?<!\w)([\"'])((?:\\.|(?!\1)[^\\])*\s(?:\\.|(?!\1)[^\\])*)\1")
+_ESCAPED = re.compile(r"\\([\"'\\])")
 
 
 class Redaction:
@@ -60,12 +62,14 @@ class Redaction:
 
     def found_in(self, contents: Iterable[bytes]) -> bool:
         """Whether anything remembered is in there after all."""
-        known = {form.lower().encode() for secret in self._secrets for form in (secret, json.dumps(secret)[1:-1])}
-        return any(secret in content.lower() for content in contents for secret in known)
+        known = {form.lower().encode() for secret in self._secrets for form in _forms(secret)}
+        clean = [content.replace(LEFT_OUT.encode(), b"").lower() for content in contents]
+        return any(secret in content for content in clean for secret in known)
 
     def known(self, text: str) -> str:
         """``text`` without what is remembered."""
-        for secret in sorted(self._secrets | self._guessed, key=len, reverse=True):
+        forms = {form for secret in self._secrets | self._guessed for form in _forms(secret)}
+        for secret in sorted(forms, key=len, reverse=True):
             text = re.sub(re.escape(secret), LEFT_OUT, text, flags=re.IGNORECASE)
         return text
 
@@ -79,5 +83,11 @@ class Redaction:
         return f"{match[1]} {LEFT_OUT}" if match[2] else match[1]
 
     def _within(self, match: re.Match[str]) -> str:
-        self._add(self._guessed, match[2])
+        self._add(self._guessed, _ESCAPED.sub(r"\1", match[2]))
         return LEFT_OUT
+
+
+def _forms(secret: str) -> set[str]:
+    """As it is, and as programs quote it."""
+    quoted = {secret, repr(secret)[1:-1], secret.replace("'", "\\'")}
+    return quoted | {json.dumps(text)[1:-1] for text in quoted}

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from jetvla.runtime.bundle import Bundle, digest_file
-from jetvla.runtime.keys import TrustedKey, load_public_key
-from jetvla.services.bundle_source import opened
+from jetvla.runtime.bundle import digest_file
+from jetvla.runtime.keys import PUBLIC_SUFFIX, TrustedKey, load_public_key
 from jetvla.services.flash.errors import FlashError
 from jetvla.services.flash.password import Password
 from jetvla.services.flash.preflight import CREATE_USER
 from jetvla.services.flash.root import RootFilesystem, Runner, run_program
 from jetvla.services.store.install import Terms, install
+from jetvla.services.store.source import open_source, verify
 from jetvla.services.store.store import Store
 
 PACKAGE = "jetvla"
@@ -62,7 +62,7 @@ def checked(wanted: Customisation, run: Runner = run_program) -> Customisation:
 
     Raises:
         FlashError: if the package is not jetvla's for arm64, the user's name will not do, or the bundle lacks a key.
-        JetvlaError: if the bundle is not whole, or not signed by that key.
+        JetvlaError: if the key is no public key, or the bundle is not whole, or not signed by that key.
     """
     if not _USER.fullmatch(wanted.user):
         raise FlashError(f"USER_NAME={wanted.user} is no name of an account; use a-z, 0-9, _ and -, at most 32 of them")
@@ -71,14 +71,14 @@ def checked(wanted: Customisation, run: Runner = run_program) -> Customisation:
     fields = run(["dpkg-deb", "--field", str(wanted.deb), "Package", "Architecture"]).split()
     if fields != ["Package:", PACKAGE, "Architecture:", "arm64"]:
         raise FlashError(f"{wanted.deb} is {' '.join(fields)}, and not {PACKAGE} for arm64; name another with DEB=")
+    key = None if wanted.key is None else load_public_key(wanted.key)
     if wanted.bundle is not None:
-        if wanted.key is None:
+        if key is None:
             raise FlashError(
                 f"nothing says whom the robot trusts, so {wanted.bundle} would never run; name the .pub file of its "
                 "signer with KEY="
             )
-        with _opened(wanted.bundle, load_public_key(wanted.key)):
-            pass
+        verify(open_source(wanted.bundle), (key,))
     return wanted
 
 
@@ -141,7 +141,7 @@ def _nothing_starts(root: Path) -> Iterator[None]:
 def _trust(root: RootFilesystem, key: Path) -> None:
     folder = root.path / _TRUSTED
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    place = folder / key.name
+    place = folder / f"{key.stem}{PUBLIC_SUFFIX}"
     shutil.copyfile(key, place)
     place.chmod(0o644)
 
@@ -149,12 +149,6 @@ def _trust(root: RootFilesystem, key: Path) -> None:
 def _install_bundle(root: RootFilesystem, source: Path, key: TrustedKey) -> None:
     """As on the robot itself, but for the golden samples: they are computed there, at every start."""
     install(Store(root.path / _BUNDLES), source, Terms((key,), self_test=None), print)
-
-
-@contextmanager
-def _opened(source: Path, key: TrustedKey) -> Iterator[Bundle]:
-    with opened(source, None) as unsigned:
-        yield Bundle.open(unsigned.path, (key,))
 
 
 def _enable_units(root: RootFilesystem) -> None:

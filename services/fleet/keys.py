@@ -13,7 +13,7 @@ from jetvla.runtime.keys import PRIVATE_SUFFIX, create_key_pair, load_private_ke
 
 class KeyFolder:
     """A role's newest key is the one with the highest N. Keys may be moved away and brought back by need: ``root`` is
-    needed to begin and to rotate alone, and belongs on a medium in a safe.
+    needed to begin, to rotate, and once a year, and belongs on a medium in a safe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,15 +32,22 @@ class KeyFolder:
         Raises:
             FleetError: if it is not here, or others may read it.
         """
+        signer = self.find(role, key_id)
+        if signer is None:
+            raise FleetError(
+                f"{self.path} holds no key of the role {role} that the repository knows; bring {role}-N.key there"
+            )
+        return signer
+
+    def find(self, role: str, key_id: str) -> CryptoSigner | None:
+        """As :meth:`signer`; None if it is not here."""
         for path in self._files(role):
             if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise FleetError(f"{path} may be read by others; rotate that key, or, if nobody has: chmod 600 {path}")
             signer = CryptoSigner(load_private_key(path))
             if signer.public_key.keyid == key_id:
                 return signer
-        raise FleetError(
-            f"{self.path} holds no key of the role {role} that the repository knows; bring {role}-N.key there"
-        )
+        return None
 
     def _files(self, role: str) -> list[Path]:
         return sorted(p for p in self.path.glob(f"{role}-*{PRIVATE_SUFFIX}") if p.stem.rpartition("-")[2].isdigit())

@@ -11,6 +11,10 @@ from tuf.api.serialization import DeserializationError
 
 from jetvla.runtime.errors import FleetError
 
+_ROOT_EXPIRED = (
+    "its root has expired; bring the key root-N.key to the others, run 'jetvla fleet refresh' there, and check the "
+    "clock of this device, which says {now}"
+)
 # The first that fits; more special ones come first.
 _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (
@@ -40,6 +44,8 @@ def explained(url: str) -> Iterator[None]:
         yield
     except tuple(kind for kind, _ in _MEANINGS) as error:
         meaning = next(meaning for kind, meaning in _MEANINGS if isinstance(error, kind))
+        if isinstance(error, tuf.ExpiredMetadataError) and "root.json" in str(error):
+            meaning = _ROOT_EXPIRED
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         detail = f"{error}" if str(error) else type(error).__name__
         raise FleetError(f"nothing is installed from {url}: {meaning.format(now=now)} ({detail})") from error

@@ -22,6 +22,8 @@ from jetvla.services.fleet.release import Release
 # Days until what a role has signed must have been signed again.
 EXPIRY_DAYS: Mapping[str, int] = {Root.type: 365, Targets.type: 90, Snapshot.type: 14, Timestamp.type: 14}
 ROLES = tuple(EXPIRY_DAYS)
+# A root is signed again from then on: its key is in a safe, and somebody has to fetch it.
+ROOT_DAYS_LEFT = 60
 _KINDS: Mapping[str, type[Targets | Snapshot | Timestamp]] = {
     Targets.type: Targets,
     Snapshot.type: Snapshot,
@@ -121,12 +123,31 @@ class FleetRepository(Repository):
             self._conclude()
             self._remove_unnamed({release.path, *old})
 
-    def refresh(self) -> None:
-        """Sign targets, snapshot and timestamp again, so that they do not expire."""
+    def refresh(self) -> str:
+        """Sign targets, snapshot and timestamp again, so that they do not expire; and the root when its time comes, if
+        its key is here. Returns what a person must do about the root; empty if nothing.
+        """
         with self._locked():
+            warning = self._renew_root()
             with self.edit_targets():
                 pass
             self._conclude()
+        return warning
+
+    def _renew_root(self) -> str:
+        """A root that has expired stops every device, whatever else is signed."""
+        root = self.root()
+        early = timedelta(days=min(ROOT_DAYS_LEFT, self._days[Root.type] // 2))
+        if root.expires - _now() > early:
+            return ""
+        if any(self._keys.find(Root.type, key_id) is None for key_id in root.roles[Root.type].keyids):
+            return (
+                f"root is signed until {root.expires:%Y-%m-%d}, and no device updates after that: bring its key, "
+                f"root-N.key, to {self._keys.path} and run 'jetvla fleet refresh' again"
+            )
+        with self.edit_root():
+            pass
+        return ""
 
     def rotate(self, role: str) -> None:
         """Replace the key of ``role``. Devices follow by themselves, for the root says so, signed by the old root key

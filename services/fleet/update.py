@@ -16,9 +16,9 @@ from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater
 
-from jetvla.runtime.bundle import MANIFEST
+from jetvla.runtime.bundle import MANIFEST, Bundle
 from jetvla.runtime.disk import put_file, remove
-from jetvla.runtime.errors import FleetError
+from jetvla.runtime.errors import BundleError, FleetError
 from jetvla.services.fleet.fetcher import Fetcher, Patience, check_url
 from jetvla.services.fleet.refusal import explained
 from jetvla.services.fleet.release import Release, newest_for
@@ -79,7 +79,7 @@ def update(fleet: Fleet, store: Store, terms: Terms, trust_root: Path | None, sa
             updater.refresh()
             targets = Metadata[Targets].from_file(str(fleet.metadata / "targets.json")).signed.targets
         release = newest_for(fleet.machine_id, map(Release.of, targets.values()))
-        if release is None or (why := _unwanted(release, store)):
+        if release is None or (why := _unwanted(release, store) or _waiting(release, store, terms)):
             say("no release reaches this device" if release is None else why)
             return None
         say(f"{release.name} version {release.version}, for {release.percent:g} % of the devices")
@@ -116,15 +116,33 @@ def _root(fleet: Fleet, brought: Path | None) -> bytes:
 def _unwanted(release: Release, store: Store) -> str:
     """Why a release is not installed; empty if it is to be."""
     current = store.current
-    running = 0 if current is None else store.manifest(current).version
-    newest = max(running, store.history.highest())
-    if release.digest == current:
+    manifest = None if current is None else store.manifest_or_none(current)
+    newest = max(0 if manifest is None else manifest.version, store.history.highest())
+    # One that is damaged and offered again is healed by its installation.
+    if release.digest == current and manifest is not None:
         return f"{release.name} version {release.version} is current already"
-    if store.history.verdict(release.digest) == "failed":
+    verdict = store.history.verdict(release.digest)
+    if verdict == "failed":
         return f"{release.name} version {release.version} has failed its trial here, and is not tried again"
-    if release.version <= newest:
+    if verdict == "rolled back":
+        return (
+            f"{release.name} version {release.version} is what an operator went back from here, and is not taken "
+            "again; 'jetvla bundle activate' does so"
+        )
+    if release.version <= newest and release.digest != current:
         return f"nothing is newer than version {newest}; the fleet offers {release.version}"
     return ""
+
+
+def _waiting(release: Release, store: Store, terms: Terms) -> str:
+    """Whether a release that is not to be activated is there already; empty if not, or not whole."""
+    if terms.activate:
+        return ""
+    try:
+        Bundle.open(store.folder(release.digest), terms.trusted)
+    except BundleError:
+        return ""
+    return f"{release.name} version {release.version} is installed already; 'jetvla bundle activate' makes it current"
 
 
 def _download(fleet: Fleet, fetcher: Fetcher, targets_url: str, target: TargetFile) -> Path:

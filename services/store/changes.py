@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import CURRENT, PREVIOUS
-from jetvla.runtime.disk import put_link, remove, sync, take_away
-from jetvla.runtime.errors import BundleError, StoreError
+from jetvla.runtime.disk import put_file, put_link, remove, sync, take_away
+from jetvla.runtime.errors import BundleError, ConfigError, StoreError
+from jetvla.runtime.keys import TrustedKey, load_trusted
 from jetvla.services.store.history import Entry, What
 from jetvla.services.store.hold import in_use
 from jetvla.services.store.store import Store
 from jetvla.services.store.trial import Trial, write_trial
+
+Keys = tuple[TrustedKey, ...]
 
 
 class Changes:
@@ -23,9 +28,11 @@ class Changes:
         self._store = store
 
     def note(self, what: What, digest: str, detail: str = "") -> None:
-        """Write a line of history."""
-        manifest = self._store.manifest(digest)
-        self._store.history.add(Entry(what, digest, manifest.version, manifest.name, detail))
+        """Write a line of history, also of a bundle that cannot be read any more."""
+        known = next((e for e in self._store.history.entries() if e.digest == digest and e.version), None)
+        named = self._store.manifest_or_none(digest) or known
+        version, name = (0, "a damaged bundle") if named is None else (named.version, named.name)
+        self._store.history.add(Entry(what, digest, version, name, detail))
 
     def check_version(self, digest: str, version: int, allowed: bool) -> str:
         """Refuse what is not above everything that was ever committed here; the very bundle that was may come back.
@@ -37,8 +44,8 @@ class Changes:
             StoreError: if it is a downgrade and not ``allowed``.
         """
         highest = self._store.history.highest()
-        known = any(e.digest == digest and e.version == highest for e in self._store.history.entries())
-        if version > highest or (version == highest and known):
+        committed = any(e.digest == digest and e.what == "committed" for e in self._store.history.entries())
+        if version > highest or (version == highest and committed):
             return ""
         if allowed:
             return f"downgrade allowed: version {version}, and {highest} was committed"
@@ -47,21 +54,24 @@ class Changes:
             f"bundle with known faults; build it with --version {highest + 1}, or add --allow-downgrade"
         )
 
-    def activate(self, digest: str, detail: str = "") -> None:
+    def activate(self, digest: str, trusted: Keys, detail: str = "") -> None:
         """Make a bundle current, and put it on trial. The last good one becomes the previous.
 
         Raises:
-            BundleError: if a file of it is missing or altered.
+            BundleError: if a file of it is missing or altered, or no key of ``trusted`` signed it.
         """
-        Bundle.open(self._store.folder(digest), None)
+        Bundle.open(self._store.folder(digest), trusted)
         if digest == self._store.current:
             return
-        fallback = self._fallback()
+        fallback, former = self._fallback(trusted), self._store.trial
         self.note("activated", digest, detail)
-        write_trial(Trial(digest, datetime.now(timezone.utc).isoformat(timespec="seconds")), self._store.trial_path)
+        trial = Trial(digest, datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        write_trial(replace(trial, former="" if former is None else former.digest), self._store.trial_path)
         if fallback is not None and fallback != digest:
             put_link(self._store.root / PREVIOUS, fallback)
         put_link(self._store.root / CURRENT, digest)
+        if former is not None:
+            write_trial(trial, self._store.trial_path)
 
     def commit(self, digest: str, detail: str = "") -> None:
         """The bundle has proved itself; StoreError if it is not on trial."""
@@ -79,26 +89,34 @@ class Changes:
         if self._store.history.verdict(digest) != "failed":
             self.note("failed", digest, reason)
 
-    def fall_back(self, reason: str) -> str:
-        """Back to the previous bundle where there is a good one, still within the trial; returns what came of it."""
+    def fall_back(self, reason: str, trusted: Path) -> str:
+        """Back to the previous bundle where there is a good one, still within the trial; returns what came of it.
+
+        Args:
+            trusted: folder of the keys whose bundles may run.
+        """
         try:
-            return f"went back to bundle {self._flip_back(reason)[:12]}"
-        except (StoreError, BundleError) as error:
+            return f"went back to bundle {self._flip_back(reason, load_trusted(trusted))[:12]}"
+        except (StoreError, BundleError, ConfigError) as error:
             return f"the bundle stays, for {error}"
+
+    def owe_start(self) -> None:
+        """Guard and policy are about to be stopped, and must be started again."""
+        put_file(self._store.start_path, b"")
 
     def end_trial(self) -> None:
         """No bundle is on trial."""
         remove(self._store.trial_path)
         sync(self._store.root)
 
-    def roll_back(self, reason: str) -> str:
+    def roll_back(self, reason: str, trusted: Keys) -> str:
         """Make the previous bundle current, without a trial; nothing is previous then. Returns its digest.
 
         Raises:
             StoreError: if there is none.
-            BundleError: if a file of it is missing or altered.
+            BundleError: if a file of it is missing or altered, or no key of ``trusted`` signed it.
         """
-        digest = self._flip_back(reason)
+        digest = self._flip_back(reason, trusted)
         self.end_trial()
         return digest
 
@@ -117,7 +135,7 @@ class Changes:
         for why, true in needed.items():
             if true:
                 raise StoreError(f"bundle {digest[:12]} is not removed: {why}")
-        self._forget(digest)
+        self.note("removed", digest)
         if digest == store.previous:
             remove(store.root / PREVIOUS)
         take_away(folder)
@@ -128,7 +146,7 @@ class Changes:
         old = [b.digest for b in self._store.installed() if b.digest not in kept]
         gone = tuple(digest for digest in old if not in_use(self._store.folder(digest)))
         for digest in gone:
-            self._forget(digest)
+            self.note("removed", digest)
             take_away(self._store.folder(digest))
         return gone
 
@@ -137,23 +155,25 @@ class Changes:
         if trial is None or trial.digest != digest:
             raise StoreError(f"bundle {digest[:12]} is not on trial any more: somebody has activated another")
 
-    def _forget(self, digest: str) -> None:
-        """A line of history also for what cannot be read any more."""
-        manifest = next((b.manifest for b in self._store.installed() if b.digest == digest), None)
-        version, name = (0, "a damaged bundle") if manifest is None else (manifest.version, manifest.name)
-        self._store.history.add(Entry("removed", digest, version, name))
+    def _fallback(self, trusted: Keys) -> str | None:
+        """What has proved itself: the current bundle, unless it is still on trial itself, or is no good."""
+        current, previous = self._store.current, self._store.previous
+        order = (current, previous) if self._store.trial is None else (previous, current)
+        return next((digest for digest in order if digest is not None and self._good(digest, trusted)), None)
 
-    def _fallback(self) -> str | None:
-        """What has proved itself: the current bundle, unless it is still on trial itself."""
-        if self._store.trial is not None and self._store.previous is not None:
-            return self._store.previous
-        return self._store.current
+    def _good(self, digest: str, trusted: Keys) -> bool:
+        """Whether a bundle may be gone back to, as far as that is known without reading all of it."""
+        try:
+            Bundle.open(self._store.folder(digest), trusted, contents=False)
+        except BundleError:
+            return False
+        return self._store.history.verdict(digest) != "failed"
 
-    def _flip_back(self, reason: str) -> str:
+    def _flip_back(self, reason: str, trusted: Keys) -> str:
         current, previous = self._store.current, self._store.previous
         if current is None or previous is None:
             raise StoreError("there is no previous bundle to go back to; 'jetvla bundle activate DIGEST' takes another")
-        Bundle.open(self._store.folder(previous), None)
+        Bundle.open(self._store.folder(previous), trusted)
         self.note("rolled back", current, f"to {previous[:12]}: {reason}")
         put_link(self._store.root / CURRENT, previous)
         (self._store.root / PREVIOUS).unlink()

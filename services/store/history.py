@@ -15,7 +15,7 @@ from jetvla.runtime.disk import sync
 log = logging.getLogger("jetvla.store")
 
 What = Literal["installed", "activated", "committed", "failed", "rolled back", "removed"]
-Verdict = Literal["committed", "failed"]
+Verdict = Literal["committed", "failed", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,19 @@ class History:
         return max((entry.version for entry in self.entries() if entry.what == "committed"), default=0)
 
     def verdict(self, digest: str) -> Verdict | None:
-        """How a bundle's last trial ended; None if it has had none, or one has begun since."""
+        """How a bundle's last trial ended, or that an operator went back from it since; None if it has had no trial, or
+        one has begun since.
+        """
+        left = False
         for entry in reversed(self.entries()):
-            if entry.digest == digest and entry.what == "activated":
-                return None
-            if entry.digest == digest and (entry.what == "committed" or entry.what == "failed"):
-                return entry.what
-        return None
+            if entry.digest != digest:
+                continue
+            if entry.what == "failed":
+                return "failed"
+            if entry.what == "activated" or entry.what == "committed":
+                return "rolled back" if left else "committed" if entry.what == "committed" else None
+            left = left or entry.what == "rolled back"
+        return "rolled back" if left else None
 
 
 def _parse(line: bytes) -> Entry | None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.disk import hidden, remove, sync, take_away
+from jetvla.runtime.engine_cache import EngineCache
 from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.runtime.keys import TrustedKey
 from jetvla.services.store.changes import Changes, changing
+from jetvla.services.store.engines import remove_unneeded
 from jetvla.services.store.self_test import SelfTest
 from jetvla.services.store.source import Verified, open_source, verify
 from jetvla.services.store.store import Store
@@ -30,12 +32,14 @@ class Terms:
         self_test: raises unless the bundle computes right; None skips it, which the history tells.
         allow_downgrade: take a version that is not above everything committed; the history tells.
         activate: make it current, and put it on trial.
+        engines: from which those of bundles that are not installed any more are removed; None removes none.
     """
 
     trusted: tuple[TrustedKey, ...]
     self_test: SelfTest | None
     allow_downgrade: bool = False
     activate: bool = True
+    engines: EngineCache | None = None
 
 
 def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) -> str:
@@ -55,9 +59,11 @@ def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) 
         downgrade = changes.check_version(verified.digest, verified.manifest.version, terms.allow_downgrade)
         _put(store, changes, verified, terms, downgrade, say)
         if terms.activate:
-            changes.activate(verified.digest, downgrade)
+            changes.activate(verified.digest, terms.trusted, downgrade)
             for digest in changes.prune():
                 say(f"removed {digest[:12]}, which was neither current nor previous")
+            if terms.engines is not None:
+                remove_unneeded(store, terms.engines, say)
     return verified.digest
 
 

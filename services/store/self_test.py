@@ -14,7 +14,8 @@ SelfTest = Callable[[Bundle], str]
 def golden_test(config: PolicyConfig, say: Callable[[str], None]) -> SelfTest:
     """The policy's own self-test with ``config``'s backend, precision, threads and engines.
 
-    A backend that runs compiled engines alone gets them compiled first; they are kept, for the policy will need them.
+    A backend that runs compiled engines alone gets them compiled first; they are kept, for the policy will need them,
+    and belong to whom the folder of the engines belongs to.
     """
 
     def test(bundle: Bundle) -> str:
@@ -48,7 +49,9 @@ def _compile_if_needed(bundle: Bundle, config: PolicyConfig, say: Callable[[str]
         return
     from jetvla.engines.compile import compile_bundle
     from jetvla.engines.compile_contender import CompileOptions
+    from jetvla.services.engine_owner import as_owner
 
     say(f"{backend.name} runs compiled engines alone; compiling takes minutes")
     threads = None if config.threads == "auto" else config.threads
-    compile_bundle(bundle, backend, cache, CompileOptions(threads=threads), say, lambda _: None)
+    with as_owner(config.engines):
+        compile_bundle(bundle, backend, cache, CompileOptions(threads=threads), say, lambda _: None)

@@ -133,23 +133,27 @@ def open_source(path: Path) -> Source:
     raise BundleError(f"{path} is neither a bundle's folder nor a packed bundle; make one with 'jetvla build'")
 
 
-def verify(source: Source, trusted: tuple[TrustedKey, ...] | None) -> Verified:
+def verify(source: Source, trusted: tuple[TrustedKey, ...] | None, signed: bool = True) -> Verified:
     """Check the signature first, and then every file. ``trusted`` None takes whatever signature is there.
+
+    Args:
+        signed: False takes a bundle without a signature too, where ``trusted`` is None.
 
     Raises:
         BundleError: naming the first thing that is wrong.
     """
     try:
-        return _verified(source, trusted)
+        return _verified(source, trusted, signed)
     except OSError as error:
         raise _unreadable(source.path, error) from error
 
 
-def _verified(source: Source, trusted: tuple[TrustedKey, ...] | None) -> Verified:
+def _verified(source: Source, trusted: tuple[TrustedKey, ...] | None, signed: bool) -> Verified:
     raw = _small(source, MANIFEST, _MANIFEST_BYTES, "it is no bundle; make one with 'jetvla build'")
-    signature = _small(source, SIGNATURE, _SIGNATURE_BYTES, "the bundle is unsigned; build it with --key")
-    if trusted is not None:
-        find_signer(raw, signature, trusted)
+    if signed or trusted is not None:
+        signature = _small(source, SIGNATURE, _SIGNATURE_BYTES, "the bundle is unsigned; build it with --key")
+        if trusted is not None:
+            find_signer(raw, signature, trusted)
     manifest = parse_manifest(raw, source.path / MANIFEST)
     listed, there = manifest.files.keys(), source.sizes.keys() - {MANIFEST, SIGNATURE}
     if missing := sorted(listed - there):

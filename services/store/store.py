@@ -47,6 +47,8 @@ class Store:
         self.root = root
         self.history = History(root / "history.jsonl")
         self.trial_path = root / "trial.json"
+        # There while guard and policy are stopped and must be started again, whoever is killed in between.
+        self.start_path = root / "start-again"
 
     def folder(self, digest: str) -> Path:
         return self.root / digest
@@ -66,14 +68,21 @@ class Store:
     def trial(self) -> Trial | None:
         """The trial of the current bundle; None once it was committed, or another one is current."""
         trial = read_trial(self.trial_path)
-        return trial if trial is not None and trial.digest == self.current else None
+        return None if trial is None else trial.of(self.current)
+
+    def start_done(self) -> None:
+        """They were started; StoreError if the disk refuses."""
+        try:
+            self.start_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.start_path} cannot be removed ({error.strerror}); remove it") from error
 
     def installed(self) -> tuple[Installed, ...]:
         """Every bundle, sorted by digest."""
         if not self.root.is_dir():
             return ()
         digests = sorted(path.name for path in self.root.iterdir() if _DIGEST.fullmatch(path.name))
-        return tuple(Installed(digest, self._manifest_or_none(digest)) for digest in digests)
+        return tuple(Installed(digest, self.manifest_or_none(digest)) for digest in digests)
 
     def find(self, name: str) -> str:
         """Digest of the one bundle that ``name``, the beginning of a digest, means; StoreError if none or several."""
@@ -92,6 +101,13 @@ class Store:
             return parse_manifest(path.read_bytes(), path)
         except OSError as error:
             raise BundleError(f"{path} cannot be read ({error.strerror}); install the bundle again") from error
+
+    def manifest_or_none(self, digest: str) -> Manifest | None:
+        """What a bundle holds; None if that cannot be read."""
+        try:
+            return self.manifest(digest)
+        except BundleError:
+            return None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -120,14 +136,12 @@ class Store:
             ) from error
 
     def _target(self, link: str) -> str | None:
-        path = self.root / link
-        return path.readlink().name if path.is_symlink() else None
-
-    def _manifest_or_none(self, digest: str) -> Manifest | None:
         try:
-            return self.manifest(digest)
-        except BundleError:
+            return (self.root / link).readlink().name
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(f"{error.filename} is no link of the store ({error.strerror}); remove it") from error
 
 
 def _lock(descriptor: int, root: Path) -> None:

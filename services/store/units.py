@@ -36,6 +36,12 @@ class Units(Protocol):
     def restarts(self) -> int:
         """How often they were restarted because they ended by themselves."""
 
+    def given_up(self) -> bool:
+        """Whether one of them ended by itself so often that nobody starts it any more. What somebody stopped is not."""
+
+    def stopped(self) -> bool:
+        """Whether somebody has stopped both."""
+
 
 class Unmanaged:
     """Daemons that a person or something unknown started, and must end and start.
@@ -66,6 +72,12 @@ class Unmanaged:
         self._connections = max(status.connections, 1)
         return self._count
 
+    def given_up(self) -> bool:
+        return False
+
+    def stopped(self) -> bool:
+        return False
+
 
 class Systemd:
     """``systemctl``."""
@@ -87,6 +99,22 @@ class Systemd:
     def restarts(self) -> int:
         ran = self._do(_QUESTION_S, "show", "--property=NRestarts", "--value", GUARD_UNIT, POLICY_UNIT)
         return sum(int(line) for line in ran.split())
+
+    def given_up(self) -> bool:
+        # A stop that went wrong leaves "failed" too, but no restarts before it.
+        return any(state == "failed" and restarts for state, restarts in self._states())
+
+    def stopped(self) -> bool:
+        return all(state == "inactive" for state, _ in self._states())
+
+    def _states(self) -> list[tuple[str, int]]:
+        """State and number of restarts of each."""
+        states = []
+        for unit in (GUARD_UNIT, POLICY_UNIT):
+            ran = self._do(_QUESTION_S, "show", "--property=ActiveState,NRestarts", unit)
+            found = dict(line.split("=", 1) for line in ran.splitlines() if "=" in line)
+            states.append((found.get("ActiveState", ""), int(found.get("NRestarts", "0"))))
+        return states
 
     def _do(self, timeout_s: float | None, *arguments: str) -> str:
         ran = self._run(("systemctl", *arguments), timeout_s)

@@ -15,7 +15,7 @@ from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.store.changes import changing
 from jetvla.services.store.health import MOVING, Decision, HealthGate
 from jetvla.services.store.store import Store
-from jetvla.services.store.trial import Trial, read_trial
+from jetvla.services.store.trial import read_trial
 from jetvla.services.store.units import Units
 
 log = logging.getLogger("jetvla.health")
@@ -55,18 +55,26 @@ class HealthWatch:
     """One look after the other at a store and the daemons that run its current bundle.
 
     Args:
+        trusted: folder of the keys whose bundles may run.
         read: the newest report; None if no guard reports.
         rate_hz: ticks per second of the guard.
     """
 
     def __init__(
-        self, store: Store, units: Units, read: Callable[[], Status | None], limits: TrialConfig, rate_hz: float
+        self,
+        store: Store,
+        trusted: Path,
+        units: Units,
+        read: Callable[[], Status | None],
+        limits: TrialConfig,
+        rate_hz: float,
     ) -> None:
-        self._store, self._units, self._read = store, units, read
+        self._store, self._trusted, self._units, self._read = store, trusted, units, read
         self._limits, self._rate_hz = limits, rate_hz
         self._gate: HealthGate | None = None
         self._judged, self._told = "", ""
         self._ended = 0
+        self._given_up = ""
 
     def look(self) -> None:
         """Judge the trial, and have the daemons take up the current bundle when the robot cannot move.
@@ -74,13 +82,17 @@ class HealthWatch:
         Raises:
             JetvlaError: if something refuses; the next look tries again.
         """
-        self._finish_interrupted()
-        status = self._read()
-        if self._store.trial is not None:
-            self._judge(self._store.trial.digest, status)
+        status, trial = self._read(), self._store.trial
+        if trial is not None:
+            self._judge(trial.digest, status)
         else:
             self._judged = ""
         self._take_up(status)
+        if self._store.start_path.exists():
+            self._start()
+        if status is None:
+            self._try_again()
+        self._finish_interrupted()
 
     def _judge(self, digest: str, status: Status | None) -> None:
         if self._gate is None or self._judged != digest:
@@ -104,24 +116,26 @@ class HealthWatch:
             if self._store.previous is None:
                 self._say(f"the trial has failed: {reason}; the bundle stays, for there is no previous one")
             else:
-                self._restart(status, lambda: self._say(f"the trial has failed: {reason}; {changes.fall_back(reason)}"))
+                if self._moves():
+                    return
+                stopped = self._units.stopped() and not self._store.start_path.exists()
+                if not stopped:
+                    changes.owe_start()
+                self._stop(status)
+                self._say(f"the trial has failed: {reason}; {changes.fall_back(reason, self._trusted)}")
+                if not stopped:
+                    self._start()
             changes.end_trial()
 
     def _finish_interrupted(self) -> None:
-        """Killed between going back and starting, this service has left the daemons stopped."""
-        if self._left_over() is None:
-            return
-        with changing(self._store) as changes:
-            left = self._left_over()
-            if left is None:
-                return
-            if self._store.history.verdict(left.digest) == "failed":
-                self._units.start()
-            changes.end_trial()
+        """Killed between going back and the end of the trial, this service has left it behind."""
+        if self._left_over():
+            with changing(self._store) as changes:
+                if self._left_over():
+                    changes.end_trial()
 
-    def _left_over(self) -> Trial | None:
-        trial = read_trial(self._store.trial_path)
-        return trial if trial is not None and trial.digest != self._store.current else None
+    def _left_over(self) -> bool:
+        return read_trial(self._store.trial_path) is not None and self._store.trial is None
 
     def _take_up(self, status: Status | None) -> None:
         """A bundle that was activated, or that an operator went back to, runs from the next start on."""
@@ -129,17 +143,41 @@ class HealthWatch:
         if status is None or current is None or status.bundle == current or status.pid == self._ended:
             return
         if status.state in _REFUSING:
+            with changing(self._store) as changes:
+                if self._moves():
+                    return
+                changes.owe_start()
             log.info("guard and policy take up bundle %s", current[:12])
-            self._restart(status, lambda: None)
+            self._stop(status)
+            self._start()
         else:
             self._say(f"bundle {current[:12]} is taken up when the robot is disarmed")
 
-    def _restart(self, status: Status | None, between: Callable[[], None]) -> None:
+    def _try_again(self) -> None:
+        """What the service manager has given up on is started with another bundle, and with one on trial."""
+        current, trial = self._store.current, self._store.trial
+        if current is None or not self._units.given_up():
+            self._given_up = ""
+        elif self._given_up == "" and trial is None:
+            self._given_up = current
+        elif self._given_up != current:
+            log.info("guard and policy had been given up, and are started with bundle %s", current[:12])
+            self._units.start()
+            self._given_up = current
+
+    def _moves(self) -> bool:
+        """Now: the store's lock may have been waited for."""
+        status = self._read()
+        return status is not None and status.state in MOVING
+
+    def _stop(self, status: Status | None) -> None:
         self._units.stop()
         # What it reported last is not that of the bundle that runs from now on.
         self._ended = 0 if status is None else status.pid
-        between()
+
+    def _start(self) -> None:
         self._units.start()
+        self._store.start_done()
 
     def _say(self, text: str) -> None:
         """Once, however often it is true."""

@@ -22,12 +22,12 @@ from jetvla.engines.parity import LanguageCache, StepInputs, compare, require_pa
 from jetvla.engines.policy import Policy
 from jetvla.engines.runner import GraphRunner
 from jetvla.engines.variants import Variant, Wish, make_variants
-from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import ConfigError, EngineError, EpisodeError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.manifest import Execution, Manifest
 from jetvla.runtime.tokenizer import Tokenizer
+from jetvla.services.bundle_source import opened
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,8 @@ def test_a_packed_bundle_is_the_same_bytes_every_time(
     for name in ("one", "two"):
         quick_build(policy, exported, tmp_path / f"{name}.jetvla", monkeypatch)
     assert (tmp_path / "one.jetvla").read_bytes() == (tmp_path / "two.jetvla").read_bytes()
-    (tmp_path / "opened").mkdir()
-    unpack(tmp_path / "one.jetvla", tmp_path / "opened")
-    assert Bundle.open(tmp_path / "opened", None).manifest.precision == ()
+    with opened(tmp_path / "one.jetvla", None) as bundle:
+        assert bundle.manifest.precision == ()
 
 
 @pytest.mark.parametrize("stated", [None, "blend"])

@@ -20,7 +20,8 @@ def test_the_last_cpu_is_the_guards_where_there_are_enough(tmp_path: Path, cpus:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="device nodes are made by root")
 def test_only_the_devices_that_are_there_are_let(tmp_path: Path) -> None:
-    for name in ("nvmap", "nvgpu/igpu0/ctrl", "dri/renderD128", "sda"):
+    there = ("nvmap", "nvgpu/igpu0/ctrl", "dri/renderD128", "nvidiactl", "nvhost-ctrl-gpu")
+    for name in (*there, "sda", "nvme0", "nvme0n1", "nvram", "nvmem0"):
         node = tmp_path / "dev" / name
         node.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -32,6 +33,8 @@ def test_only_the_devices_that_are_there_are_let(tmp_path: Path) -> None:
     assert [line for line in lines if line.startswith("DeviceAllow")] == [
         "DeviceAllow=/dev/dri/renderD128 rw",
         "DeviceAllow=/dev/nvgpu/igpu0/ctrl rw",
+        "DeviceAllow=/dev/nvhost-ctrl-gpu rw",
+        "DeviceAllow=/dev/nvidiactl rw",
         "DeviceAllow=/dev/nvmap rw",
     ]
 

@@ -52,6 +52,12 @@ class RealUnits:
     def restarts(self) -> int:
         return 0
 
+    def given_up(self) -> bool:
+        return False
+
+    def stopped(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.stop()
         self._log.close()

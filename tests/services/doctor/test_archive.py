@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from jetvla.runtime.keys import create_key_pair
 from jetvla.services.cli import main
 from jetvla.services.doctor.archive import write_archive
 from jetvla.services.doctor.examination import examine
+from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.redaction import Redaction
 from jetvla.services.doctor.system import System
 
@@ -91,6 +94,7 @@ def test_no_key_and_no_sentence_is_anywhere_in_it(
 
 def test_what_helps_is_in_it(system: System, config: Path, secretive: Path, tmp_path: Path) -> None:
     archive = tmp_path / "support.tar.gz"
+    system.path("/etc/os-release").write_text('PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n')
     write_archive(archive, config, examine(config, system), system, None)
     parts = contents(archive)
     assert archive.stat().st_mode & 0o777 == 0o600
@@ -106,7 +110,9 @@ def test_what_helps_is_in_it(system: System, config: Path, secretive: Path, tmp_
     assert [entry["kind"] for entry in audit] == ["file", "start", "fault", "said", "end"]
     assert audit[2]["fault"] == "link_lost"
     assert "reason" not in audit[2]
-    assert json.loads(parts["versions.json"])["packages"]["numpy"]
+    versions = json.loads(parts["versions.json"])
+    assert versions["packages"]["numpy"]
+    assert versions["files"]["/etc/os-release"] == 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
     assert {f["what"] for f in json.loads(parts["findings.json"])["findings"]} >= {"python", "bundle", "private keys"}
     assert "Left out" in parts["README.txt"]
 
@@ -172,6 +178,59 @@ def test_the_command_packs_and_says_what(config: Path, tmp_path: Path, capsys: p
     main(["doctor", "--config", str(config), "--archive", str(archive)])
     assert f"{archive}: README.txt, findings.json" in capsys.readouterr().out
     assert "findings.json" in contents(archive)
+
+
+@pytest.mark.parametrize("quote", [repr, json.dumps, str])
+def test_a_sentence_with_both_kinds_of_quotes_is_left_out(
+    system: System, config: Path, secretive: Path, tmp_path: Path, quote: Callable[[str], str]
+) -> None:
+    said, heard = """don't drop the "blue" vase, it's mine""", """it's the "green" lamp of Anne's"""
+    status = {**STATUS, "instruction": said}
+    (config.parent / "run/status.json").write_text(json.dumps(status))
+    lines = f"robot jetvla-policy[1]: now {quote(said)}\nrobot jetvla-policy[1]: heard {heard!r} and took it\n"
+    system.ask.known["journalctl"] += lines  # type: ignore[attr-defined]
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, system), system, None)
+    everything = "\n".join(contents(archive).values())
+    for word in ("drop the", "blue", "vase", "mine", "green", "lamp", "Anne"):
+        assert word not in everything, word
+    assert "heard (left out) and took it" in everything
+
+
+def test_a_private_key_that_cannot_be_read_stops_the_archive_in_words(
+    system: System, config: Path, secretive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.read_text
+
+    def closed(path: Path, *arguments: Any, **options: Any) -> str:
+        if path == secretive:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    with pytest.raises(ConfigError, match=r"robot\.key cannot be read \(Permission denied\).*run it with sudo"):
+        write_archive(tmp_path / "support.tar.gz", config, [], system, None)
+    assert not (tmp_path / "support.tar.gz").exists()
+
+
+@pytest.mark.parametrize("sentence", ["look at it before you send it", "Power Mode", "left out", "run it with sudo"])
+def test_a_sentence_that_the_archives_own_words_hold_stops_nothing(
+    jetson: System, config: Path, tmp_path: Path, sentence: str
+) -> None:
+    config.write_text(config.read_text() + f"instruction:\n  text: {sentence}\n")
+    archive = tmp_path / "support.tar.gz"
+    write_archive(archive, config, examine(config, jetson), jetson, None)
+    parts = contents(archive)
+    assert "look at it before you send it" in parts.pop("README.txt")
+    assert sentence.lower() not in "".join(parts.values()).replace("(left out)", "").lower()
+
+
+def test_a_remedy_is_cleaned_like_its_finding(system: System, config: Path, secretive: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "support.tar.gz"
+    finding = Finding("camera front", False, "away", f"tell it to {CONFIGURED} again")
+    write_archive(archive, config, [finding], system, None)
+    (packed,) = json.loads(contents(archive)["findings.json"])["findings"]
+    assert packed["remedy"] == "tell it to (left out) again"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,8 @@ def test_power_mode_and_clocks_of_a_jetson(jetson: System, put: Put, answers: ob
     put("/sys/devices/system/cpu/cpu1/cpufreq/scaling_min_freq", "115200\n")
     clocks = list(power(jetson))[2]
     assert not clocks.ready
-    assert "jetson_clocks" in clocks.remedy
+    # The unit has no [Install] section: it is started by the target.
+    assert clocks.remedy == "sudo jetson_clocks, or sudo systemctl start jetvla-clocks.service"
     assert not clocks.needed
 
 
@@ -303,6 +304,15 @@ def test_the_remedy_for_a_missing_engine_can_be_pasted(system: System, config: P
     assert shlex.split(remedy) == ["jetvla", "compile", "--config", str(path)]
 
 
+def test_on_an_appliance_the_service_compiles(
+    system: System, config: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("/usr/lib/systemd/system/jetvla-compile.service", "")
+    assert only(engine(patient(system, config))).remedy.startswith("jetvla compile --config")
+    monkeypatch.setattr("jetvla.services.doctor.engine.DEFAULT_CONFIG", config)
+    assert only(engine(patient(system, config))).remedy == "sudo systemctl start jetvla-compile"
+
+
 @pytest.mark.build
 def test_a_compiled_engine_is_found(system: System, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnx")
@@ -323,6 +333,23 @@ def test_a_full_disk(system: System, config: Path, monkeypatch: pytest.MonkeyPat
     disk = next(iter(storage(patient(system, config))))
     assert not disk.ready
     assert disk.detail.startswith("1.5 GB free at ")
+
+
+@pytest.mark.parametrize(("paths", "ready"), [("/var/lib/jetvla", False), ("/var/lib/jetvla -{store}", True)])
+def test_a_store_that_the_health_service_may_not_write_is_named(
+    system: System, config: Path, answers: object, monkeypatch: pytest.MonkeyPatch, paths: str, ready: bool
+) -> None:
+    store = config.parent / "store"
+    config.write_text(config.read_text() + f"store: {store}\n")
+    known = answers.known  # type: ignore[attr-defined]
+    known["systemctl show jetvla-health"] = f"LoadState=loaded\nReadWritePaths={paths.format(store=store)}\n"
+    assert "store" not in by_name(list(storage(patient(system, config))))
+    monkeypatch.setattr("jetvla.services.doctor.storage.DEFAULT_CONFIG", config)
+    finding = by_name(list(storage(patient(system, config))))["store"]
+    assert (finding.ready, finding.needed) == (ready, True)
+    assert f"ReadWritePaths={store}" in finding.remedy
+    known["systemctl show jetvla-health"] = "LoadState=not-found\n"
+    assert "store" not in by_name(list(storage(patient(system, config))))
 
 
 def test_what_may_not_be_looked_at_is_a_finding(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

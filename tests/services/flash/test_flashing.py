@@ -19,8 +19,8 @@ import pytest
 from flash_stand_ins import FakeHost, TinyRunner, make_deb, order
 
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.errors import BundleError
-from jetvla.runtime.keys import create_key_pair, load_public_key
+from jetvla.runtime.errors import BundleError, ConfigError
+from jetvla.runtime.keys import create_key_pair, load_public_key, load_trusted
 from jetvla.services.flash import password as passwords
 from jetvla.services.flash.__main__ import main
 from jetvla.services.flash.errors import FlashError
@@ -267,6 +267,42 @@ def test_a_bundle_that_the_robot_would_not_run_is_refused(
             order(l4t, deb, password, bundle=signed_bundle, key=other), FakeHost(), lambda line: None, TinyRunner()
         )
     assert not (l4t / "rootfs.jetvla-original").exists()
+
+
+@pytest.mark.parametrize("name", ["robot.pem", "robot"])
+def test_a_key_of_any_name_is_trusted_on_the_robot(
+    l4t: Path, deb: Path, password: Path, tmp_path: Path, name: str
+) -> None:
+    _, public = create_key_pair("robot", tmp_path / "keys")
+    carry_out(
+        order(l4t, deb, password, key=public.rename(tmp_path / name)), FakeHost(), lambda line: None, TinyRunner()
+    )
+    (trusted,) = load_trusted(l4t / "rootfs/etc/jetvla/trusted.d")
+    assert trusted.name == "robot"
+
+
+def test_what_is_no_public_key_is_refused_without_a_bundle_too(
+    l4t: Path, deb: Path, password: Path, tmp_path: Path
+) -> None:
+    private, _ = create_key_pair("robot", tmp_path / "keys")
+    with pytest.raises(ConfigError, match="is not a PEM public key"):
+        carry_out(order(l4t, deb, password, key=private), FakeHost(), lambda line: None, TinyRunner())
+    assert not (l4t / "rootfs.jetvla-original").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_package_is_the_one_of_this_version(tmp_path: Path) -> None:
+    """As text, 0.9.0 is above 0.10.0."""
+    root = Path(__file__).parents[3]
+    asked = subprocess.run(
+        ["make", "-C", root, "--eval", "ask: ; @echo $(DEB)", "--no-print-directory", "ask"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    version = re.search(r'^version = "(.*)"', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert asked.stdout.strip() == f"build/jetvla_{version[1]}_arm64.deb"
 
 
 def test_something_mounted_in_the_root_file_system_is_not_removed(

@@ -48,6 +48,29 @@ def test_root_key_is_needed_to_rotate_alone(scene: Scene) -> None:
     assert scene.update() is not None
 
 
+@pytest.mark.parametrize(("left", "signs"), [(100, False), (59, True)])
+def test_a_root_that_expires_soon_is_signed_again(
+    scene: Scene, left: int, signs: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata, keys = scene.place / "repository" / "metadata", scene.place / "fleet-keys"
+    scene.repository._days["root"] = left
+    scene.repository.rotate("root")
+    for old in keys.glob("root-1.*"):
+        old.unlink()
+    command = ["fleet", "refresh", str(scene.place / "repository"), "--keys", str(keys)]
+    (keys / "root-2.key").rename(scene.place / "safe")
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert ("warning: root is signed until 20" in said) is signs
+    assert not (metadata / "3.root.json").exists()
+    (scene.place / "safe").rename(keys / "root-2.key")
+    assert main(command) == 0
+    assert capsys.readouterr().err == ""
+    assert (metadata / "3.root.json").exists() is signs
+    scene.publish(1)
+    assert scene.update() is not None
+
+
 def test_a_release_grows_and_takes_the_place_of_older_ones(scene: Scene) -> None:
     first = scene.publish(1)
     second = scene.publish(2, percent=10)

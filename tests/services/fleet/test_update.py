@@ -118,13 +118,12 @@ def test_expired_metadata_is_refused_and_a_refresh_heals_it(
     scene.publish(1)
     if role == "root":
         scene.repository.rotate("root")
-    with pytest.raises(FleetError, match=r"metadata has expired, so updates may be held back.*clock.*says 20"):
+    what = "root has expired; bring the key" if role == "root" else "metadata has expired, so updates may be held back"
+    with pytest.raises(FleetError, match=rf"{what}.*'jetvla fleet refresh'.*clock.*says 20"):
         scene.update()
     assert scene.left() == []
     scene.repository._days[role] = 30
-    if role == "root":
-        scene.repository.rotate("root")
-    scene.repository.refresh()
+    assert scene.repository.refresh() == ""
     assert scene.update() is not None
 
 
@@ -287,11 +286,53 @@ def test_what_failed_its_trial_here_is_not_tried_again(scene: Scene) -> None:
     scene.update()
     with changing(scene.store) as changes:
         changes.condemn(second.digest, "slow")
-        changes.roll_back("slow")
+        changes.roll_back("slow", scene.terms.trusted)
     assert scene.update() is None
     assert "has failed its trial here, and is not tried again" in scene.said[0]
     third = scene.publish(3)
     assert scene.update() == third.digest
+
+
+def test_what_an_operator_went_back_from_is_not_taken_again(scene: Scene) -> None:
+    scene.publish(1)
+    commit(scene, scene.update())
+    second = scene.publish(2)
+    scene.update()
+    with changing(scene.store) as changes:
+        changes.roll_back("by the operator", scene.terms.trusted)
+    assert scene.update() is None
+    assert "is what an operator went back from here" in scene.said[0]
+    with changing(scene.store) as changes:
+        changes.activate(second.digest, scene.terms.trusted)
+    assert scene.store.current == second.digest
+    assert scene.update() is None
+    assert "is current already" in scene.said[0]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_damaged_bundle_is_left_by_an_update_or_healed_by_its_own(scene: Scene, version: int) -> None:
+    release = scene.publish(1)
+    commit(scene, scene.update())
+    (scene.store.folder(release.digest) / "manifest.json").write_text("{")
+    if version == 2:
+        release = scene.publish(2)
+    assert scene.update() == release.digest
+    assert scene.store.current == release.digest
+    assert scene.store.manifest(release.digest).version == version
+
+
+def test_what_is_not_to_be_activated_is_downloaded_once(scene: Scene) -> None:
+    release = scene.publish(1)
+    scene.terms = replace(scene.terms, activate=False)
+    assert scene.update() == release.digest
+    scene.server.asked.clear()
+    assert scene.update() is None
+    assert "is installed already" in scene.said[0]
+    assert not [path for path in scene.server.asked if "/targets/" in path]
+    (scene.store.folder(release.digest) / "golden.npz").write_bytes(b"rot")
+    assert scene.update() == release.digest
+    scene.terms = replace(scene.terms, activate=True)
+    assert scene.update() == release.digest == scene.store.current
 
 
 def test_a_withdrawn_release_brings_no_older_one_back(scene: Scene) -> None:

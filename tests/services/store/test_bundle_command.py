@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetvla.runtime.archive import unpack
 from jetvla.runtime.bundle import Bundle
 from jetvla.services.cli import main
 from jetvla.services.commands import bundle as command
 from jetvla.services.store.changes import changing
+from jetvla.services.store.source import open_source, verify
 from jetvla.services.store.store import Store
 
 from ..bundles import Maker
@@ -110,16 +110,16 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
     assert "already there" in capsys.readouterr().err
     assert main([*pack, "--overwrite"]) == 0
     assert packed.read_bytes() == first, "the same bundle has the same bytes"
-    (tmp_path / "out").mkdir()
-    unpack(packed, tmp_path / "out")
-    assert Bundle.open(tmp_path / "out", None).digest == Bundle.open(bundle, None).digest
+    assert verify(open_source(packed), None).digest == Bundle.open(bundle, None).digest
     for arguments, text in (
         ([str(tmp_path / "keys"), "-o", str(packed), "--overwrite"], "is not a bundle"),
         ([str(bundle), "-o", str(tmp_path / "b.tar")], r"does not end in .jetvla"),
+        ([str(bundle), "-o", str(bundle / "b.jetvla")], "would lie within the bundle"),
     ):
         assert main(["bundle", "pack", *arguments]) == 1
         assert text in capsys.readouterr().err
     assert packed.read_bytes() == first
+    assert Bundle.open(bundle, None)
 
 
 def test_a_device_without_a_configuration_takes_options(

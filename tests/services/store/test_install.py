@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from jetvla.runtime.archive import pack
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import PolicyConfig
+from jetvla.runtime.engine_cache import EngineCache
+from jetvla.runtime.engine_entry import Entry
+from jetvla.runtime.engine_key import EngineKey, Machine
 from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.services.store import install as install_module
 from jetvla.services.store.changes import changing
@@ -74,6 +78,46 @@ def test_two_are_kept_and_older_ones_go(store: Store, make: Maker, terms: Terms)
     assert {bundle.digest for bundle in store.installed()} == {second, third}
     assert store.history.entries()[-2].digest == first
     assert store.history.highest() == 3
+
+
+def test_engines_go_with_their_bundle_and_others_stay(store: Store, make: Maker, terms: Terms, tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / "engines")
+    terms = replace(terms, engines=cache)
+    elsewhere = Bundle.open(make(9), None)
+
+    def compiled(digest: str, power_mode: str = "") -> Path:
+        key = EngineKey(digest, "onnxruntime", "1", Machine(power_mode=power_mode))
+        with cache.publishing(key) as publication:
+            (publication.folder / "step").touch()
+            entry = Entry(
+                policy="p", candidate="c", precision="fp32", candidates=(), rounds=1, options={}, environment={}
+            )
+            return publication.finish(entry).folder
+
+    first = put(store, make(1), terms)
+    old = [compiled(first), compiled(first, "2")]
+    second = put(store, make(2), terms)
+    kept = [compiled(second), compiled(second, "2"), compiled(elsewhere.digest)]
+    (cache.root / "unreadable").mkdir()
+    (cache.root / "unreadable" / "entry.json").write_text("{")
+    assert all(folder.exists() for folder in old)
+    said: list[str] = []
+    install(store, make(3), terms, said.append)
+    assert said[-1] == "removed 2 compiled engines of bundles that are not installed any more"
+    assert not any(folder.exists() for folder in old)
+    assert {path.name for path in cache.root.iterdir()} == {".lock", "unreadable", *(path.name for path in kept)}
+
+
+def test_engines_that_cannot_be_removed_keep_nothing_from_being_installed(
+    store: Store, make: Maker, terms: Terms, tmp_path: Path
+) -> None:
+    (tmp_path / "engines" / ".lock").mkdir(parents=True)
+    terms = replace(terms, engines=EngineCache(tmp_path / "engines"))
+    for version in (1, 2):
+        put(store, make(version), terms)
+    said: list[str] = []
+    assert install(store, make(3), terms, said.append) == store.current
+    assert said[-1].startswith("old engines stay: no engine can be removed from ")
 
 
 def test_what_a_process_uses_is_kept_until_it_ends(store: Store, make: Maker, terms: Terms) -> None:

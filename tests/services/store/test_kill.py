@@ -24,7 +24,7 @@ from jetvla.services.store.store import Store
 
 place, operation, watch = Path(sys.argv[1]), sys.argv[2], ctypes.CDLL(os.environ["LD_PRELOAD"]).moments_watch
 terms = Terms(load_trusted(place / "keys"), lambda bundle: "passed")
-root, pattern, bundles = place / "store", place / "pattern", [place / f"made-{n}" for n in range(1, 5)]
+root, pattern, bundles = place / "store", place / "pattern", [place / f"made-{n}" for n in range(1, 6)]
 quiet = lambda line: None
 
 def prepare():
@@ -33,19 +33,22 @@ def prepare():
         digest = install(store, bundle, terms, quiet)
         with changing(store) as changes:
             changes.commit(digest)
-    if operation in ("fail", "commit"):
+    if operation in ("fail", "commit", "on trial"):
         install(store, bundles[2], terms, quiet)
 
 def act(store):
     if operation in ("first", "next", "again"):
         install(store, bundles[2], terms, quiet)
         return
+    if operation == "on trial":
+        install(store, bundles[3], terms, quiet)
+        return
     with changing(store) as changes:
         if operation == "roll back":
-            changes.roll_back("by the operator")
+            changes.roll_back("by the operator", terms.trusted)
         elif operation == "fail":
             changes.condemn(store.trial.digest, "slow")
-            changes.fall_back("slow")
+            changes.fall_back("slow", place / "keys")
             changes.end_trial()
         elif operation == "commit":
             changes.commit(store.trial.digest)
@@ -61,6 +64,8 @@ def check(store, allowed):
     if store.current is not None:
         assert Bundle.open(root / "current", terms.trusted).digest == store.current
     assert store.trial is None or store.trial.digest == store.current
+    if operation == "on trial":
+        assert store.trial is not None, "neither bundle has proved itself"
 
 prepare()
 old, final, left = Store(pattern), None, 0
@@ -88,10 +93,12 @@ for moment in range(-1, 1000):
     if root.exists():
         check(store, {before, final})
         left += any(path.name.endswith(".partial") for path in root.iterdir())
-    newest = install(store, bundles[3], terms, quiet)
+    newest = install(store, bundles[4], terms, quiet)
     check(store, {newest})
     assert not [path.name for path in root.iterdir() if path.name.endswith(".partial")]
     assert len(store.installed()) <= 2
+    if operation == "on trial":
+        assert store.previous == old.previous
     if before is not None:
         assert store.previous in (before, final, old.previous)
 print(moment, left)
@@ -126,10 +133,18 @@ def killed(place: Path, operation: str, library: Path) -> tuple[int, int, list[s
 
 @pytest.mark.parametrize(
     ("operation", "least", "leftovers"),
-    [("first", 45, 30), ("next", 55, 30), ("roll back", 7, 1), ("fail", 8, 1), ("commit", 3, 0), ("remove", 6, 1)],
+    [
+        ("first", 45, 30),
+        ("next", 55, 30),
+        ("roll back", 7, 1),
+        ("fail", 8, 1),
+        ("commit", 3, 0),
+        ("remove", 6, 1),
+        ("on trial", 55, 30),
+    ],
 )
 def test_at_every_call(make: Maker, tmp_path: Path, moments: Path, operation: str, least: int, leftovers: int) -> None:
-    for version in range(1, 5):
+    for version in range(1, 6):
         make(version)
     count, left, calls = killed(tmp_path, operation, moments)
     assert len(calls) == count

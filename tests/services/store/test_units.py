@@ -84,3 +84,15 @@ def test_without_a_manager_processes_and_connections_are_counted() -> None:
     left = iter(reports)
     units = Unmanaged(lambda: next(left))
     assert [units.restarts() for _ in reports] == [0, 0, 0, 2, 2, 3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "given_up"),
+    [("failed", 8, True), ("failed", 0, False), ("inactive", 8, False), ("active", 3, False)],
+)
+def test_what_systemd_gave_up_on_is_told_from_what_somebody_stopped(state: str, restarts: int, given_up: bool) -> None:
+    systemctl = Systemctl(show=(0, f"NRestarts={restarts}\nActiveState={state}\n"))
+    assert Systemd(systemctl).given_up() is given_up
+    assert Systemd(systemctl).stopped() is (state == "inactive")
+    assert not Unmanaged(lambda: None).given_up()
+    assert not Unmanaged(lambda: None).stopped()

@@ -31,7 +31,7 @@ class FakeUnits:
         self._store = store
         self.asked: list[tuple[str, str | None]] = []
         self.count = 0
-        self.refuses = False
+        self.refuses = self.refuses_start = self.gave_up = self.is_stopped = False
 
     def stop(self) -> None:
         self.asked.append(("stop", self._store.current))
@@ -40,9 +40,18 @@ class FakeUnits:
 
     def start(self) -> None:
         self.asked.append(("start", self._store.current))
+        if self.refuses_start:
+            raise JetvlaError("systemctl start failed")
+        self.gave_up = False
 
     def restarts(self) -> int:
         return self.count
+
+    def given_up(self) -> bool:
+        return self.gave_up
+
+    def stopped(self) -> bool:
+        return self.is_stopped
 
 
 class Scene:
@@ -60,7 +69,7 @@ class Scene:
 
     def restarted(self) -> HealthWatch:
         """The service, begun anew."""
-        self.watch = HealthWatch(self.store, self.units, lambda: self.status, LIMITS, 100.0)
+        self.watch = HealthWatch(self.store, self.make.keys, self.units, lambda: self.status, LIMITS, 100.0)
         return self.watch
 
     def report(self, bundle: str, **fields: object) -> None:
@@ -146,7 +155,7 @@ def test_a_new_bundle_is_taken_up_when_the_robot_cannot_move(scene: Scene, caplo
 def test_what_an_operator_went_back_to_is_taken_up_too(scene: Scene) -> None:
     scene.report(scene.new)
     with changing(scene.store) as changes:
-        changes.roll_back("by the operator")
+        changes.roll_back("by the operator", scene.terms.trusted)
     scene.report(scene.new)
     assert scene.units.asked == [("stop", scene.old), ("start", scene.old)]
     assert scene.store.trial is None
@@ -179,6 +188,116 @@ def test_another_bundle_begins_another_trial(scene: Scene) -> None:
     scene.report(newest, pid=8, followed=100)
     assert scene.store.history.verdict(newest) == "committed"
     assert scene.store.history.verdict(scene.new) is None
+
+
+def test_a_start_that_fails_is_tried_again(scene: Scene) -> None:
+    scene.units.refuses_start = True
+    for state, bundle in (("DISARMED", scene.old), ("LATCHED", scene.new)):
+        with pytest.raises(JetvlaError, match="start failed"):
+            scene.report(bundle, state=state, golden=bundle == scene.old)
+        scene.status = None
+        with pytest.raises(JetvlaError, match="start failed"):
+            scene.watch.look()
+    assert [what for what, _ in scene.units.asked] == ["stop", "start", "start"] * 2
+    scene.units.refuses_start = False
+    scene.restarted().look()
+    assert scene.units.asked[-1] == ("start", scene.old)
+    scene.watch.look()
+    assert len(scene.units.asked) == 7
+    assert (scene.store.current, scene.store.trial) == (scene.old, None)
+
+
+@pytest.mark.parametrize("taken_up", [True, False])
+def test_who_arms_while_the_store_is_waited_for_is_not_stopped(scene: Scene, taken_up: bool) -> None:
+    scene.report(scene.new, pid=6)
+    before = replace(scene.status, bundle=scene.old) if taken_up else replace(scene.status, golden=False)
+    reports = iter([before])
+    scene.status = replace(before, state="ARMED")
+    watch = HealthWatch(scene.store, scene.make.keys, scene.units, lambda: next(reports, scene.status), LIMITS, 100.0)
+    for _ in range(2):
+        watch.look()
+    assert (scene.units.asked, scene.store.current) == ([], scene.new)
+    scene.status = replace(before, state="DISARMED")
+    watch.look()
+    assert [what for what, _ in scene.units.asked] == ["stop", "start"]
+    assert scene.store.current == (scene.new if taken_up else scene.old)
+
+
+@pytest.mark.parametrize("call", ["stop", "start"])
+def test_killed_while_a_bundle_is_taken_up_the_next_service_starts_it(scene: Scene, call: str) -> None:
+    child = os.fork()
+    if child == 0:
+        setattr(scene.units, call, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        scene.report(scene.old)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    scene.restarted()
+    for _ in range(2):
+        scene.watch.look()
+    assert scene.units.asked == [("start", scene.new)]
+
+
+def test_what_was_given_up_is_started_with_another_bundle(store: Store, make: Maker, terms: Terms) -> None:
+    bad = install(store, make(1), terms, print)
+    units = FakeUnits(store)
+    watch = HealthWatch(store, make.keys, units, lambda: None, LIMITS, 100.0)
+    watch.look()
+    units.count = 1
+    watch.look()
+    assert store.history.verdict(bad) == "failed"
+    units.gave_up = True
+    for _ in range(2):
+        watch.look()
+    assert units.asked == [], "it has failed, and nothing is there instead"
+    good = install(store, make(2), terms, print)
+    for _ in range(2):
+        watch.look()
+    assert units.asked == [("start", good)]
+    assert store.previous is None, "what failed is not gone back to"
+
+
+def test_a_trial_that_an_operator_ends_under_way_is_no_fault(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = iter([scene.store.trial])
+    monkeypatch.setattr(Store, "trial", property(lambda store: next(trials, None)))
+    scene.report(scene.new)
+    assert (scene.store.current, scene.units.asked) == (scene.new, [])
+
+
+def test_what_an_operator_stopped_stays_so(scene: Scene) -> None:
+    for _ in range(2):
+        scene.watch.look()
+    install(scene.store, scene.make(3), scene.terms, print)
+    scene.restarted().look()
+    assert scene.units.asked == []
+
+
+def test_what_an_operator_stopped_is_rolled_back_and_stays_so(scene: Scene) -> None:
+    scene.report(scene.new, state="ARMED", golden=False)
+    scene.status, scene.units.is_stopped = None, True
+    for _ in range(2):
+        scene.watch.look()
+    assert scene.store.current == scene.old
+    assert "start" not in [what for what, _ in scene.units.asked]
+
+
+def test_a_bundle_of_a_key_that_is_trusted_no_more_is_not_gone_back_to(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    (scene.make.keys / "test.pub").unlink()
+    scene.report(scene.new, golden=False)
+    assert (scene.store.current, scene.store.trial) == (scene.new, None)
+    assert [what for what, _ in scene.units.asked] == ["stop", "start"]
+    assert "not signed by a trusted key" in caplog.text
+
+
+def test_a_bad_bundle_whose_manifest_is_damaged_is_rolled_back(scene: Scene) -> None:
+    (scene.store.folder(scene.new) / "manifest.json").write_text("{")
+    scene.watch.look()
+    scene.units.count = 1
+    scene.watch.look()
+    assert (scene.store.current, scene.store.trial) == (scene.old, None)
+    failed = next(e for e in scene.store.history.entries() if e.what == "failed")
+    assert (failed.version, failed.name) == (2, "random-tiny")
 
 
 @pytest.mark.parametrize("call", ["stop", "start"])
