@@ -116,7 +116,8 @@ def test_a_planted_delay_is_named(profiler: Profiler, usual: Profile, budget: Pa
     if stage not in COMPARED:
         return
     comparison = compare(usual, slowed)
-    assert comparison.outcome == "slower"
+    # Where the guard stops the robot because of the delay, hardly any frame is obeyed, and the age is what vanishes.
+    assert comparison.outcome == ("not judged" if comparison.vanished else "slower")
     assert stage in comparison.slower
     assert comparison.most_changed is not None
     assert comparison.most_changed.stage == stage
