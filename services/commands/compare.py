@@ -8,7 +8,7 @@ The interval knows the scatter within the two runs, not that a machine is anothe
 Profiles of other machines, other power modes or other ways of measuring are refused.
 
 Exit status: 0 if no stage is slower, 3 if the median or the p99 of one is, 1 if the two cannot be compared or judged:
-a stage of the former profile did not run any more, or none has enough samples.
+a stage of the former profile did not run any more, or there are too few samples of age, of step or of all stages.
 """
 
 from __future__ import annotations

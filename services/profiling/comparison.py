@@ -24,6 +24,8 @@ MIN_TAIL_SAMPLES = 200
 # Nobody acts on less, and the same machine is that much another one an hour later.
 SMALLEST_CHANGE = 0.05
 WHOLE_WAY = "age"
+# Without these, nobody knows whether the robot became slower.
+_ESSENTIAL = (WHOLE_WAY, "step")
 _MEDIAN, _TAIL = 0.5, 0.99
 
 
@@ -61,9 +63,15 @@ class Comparison:
         return tuple(s.stage for s in self.stages if "slower" in (s.change, judged(s.tail)))
 
     @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Stages of which there are too few samples to tell."""
+        return tuple(s.stage for s in self.stages if s.median is None)
+
+    @property
     def outcome(self) -> Outcome:
         """Of the whole. What did not run did not run in time: a stage that vanished leaves the rest unjudged."""
-        if self.vanished or all(s.median is None for s in self.stages):
+        unknown = set(self.unjudged)
+        if self.vanished or not unknown.isdisjoint(_ESSENTIAL) or len(unknown) == len(self.stages):
             return "not judged"
         return "slower" if self.slower else "not slower"
 

@@ -98,7 +98,10 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def unjudged(comparison: Comparison) -> str:
     """Why the whole is no pass."""
     gone = "; ".join(f"{stage} {what}" for stage, what in comparison.vanished.items())
-    return gone or "no stage has enough samples in both profiles; measure for longer"
+    few = (
+        f"too few samples of {', '.join(comparison.unjudged) or 'any stage'} in one of the profiles; measure for longer"
+    )
+    return gone or few
 
 
 def outcome(s: StageChange) -> str:
@@ -112,7 +115,7 @@ def outcome(s: StageChange) -> str:
 def most(comparison: Comparison) -> str:
     """The stage that changed most, in words."""
     s = comparison.most_changed
-    if all(stage.median is None for stage in comparison.stages):
+    if len(comparison.unjudged) == len(comparison.stages):
         return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
         return f"no difference of {SMALLEST_CHANGE:.0%} seen in the median of any stage"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
+from jetvla.services.profiling.collector import ONCE
 from jetvla.services.profiling.comparison import SMALLEST_CHANGE, WHOLE_WAY, Change, Comparison, StageChange, judged
 from jetvla.services.profiling.record import Profile
 from jetvla.services.profiling.record import Verdict as Limit
@@ -78,8 +79,12 @@ def _against(comparison: Comparison) -> Verdict:
     question, slower = "Against the former profile?", comparison.slower
     if comparison.outcome == "not judged":
         return Verdict(question, "Not judged", f"{unjudged(comparison)}.", "bad" if comparison.vanished else "warning")
-    answer = f"Slower: {', '.join(slower)}" if slower else "Nothing is slower"
-    return Verdict(question, answer, most(comparison), "bad" if slower else "good")
+    if slower:
+        return Verdict(question, f"Slower: {', '.join(slower)}", most(comparison), "bad")
+    unknown = [name for name in comparison.unjudged if name not in ONCE]
+    if unknown:
+        return Verdict(question, f"Nothing is slower; not judged: {', '.join(unknown)}", most(comparison), "plain")
+    return Verdict(question, "Nothing is slower", most(comparison), "good")
 
 
 def tables(profile: Profile, comparison: Comparison | None) -> tuple[Section, ...]:

@@ -125,9 +125,20 @@ def test_a_comparison_of_too_few_samples_is_no_pass(
     few = make_profile(count=5)
     assert main(["compare", *files(few, few)]) == 1
     shown = capsys.readouterr().out
-    assert "not judged: no stage has enough samples" in shown
+    assert "not judged: too few samples of capture, preprocess, step, link, wake, guard, publish, age" in shown
     assert "no difference" not in shown
     assert "Nothing is slower" not in page_of(few, few)
+
+
+@pytest.mark.parametrize("stage", ["age", "step"])
+def test_what_is_asked_for_first_must_be_judged(make_profile: Make, stage: str) -> None:
+    made = make_profile()
+    few = replace(made, stages=made.stages | {stage: make_profile(count=15).stages[stage]})
+    assert compare(few, few).unjudged == (stage,)
+    assert compare(few, few).outcome == "not judged"
+    other = replace(made, stages=made.stages | {"capture": make_profile(count=15).stages["capture"]})
+    assert compare(other, other).outcome == "not slower"
+    assert "Nothing is slower; not judged: capture" in page_of(other, other)
 
 
 def test_an_instruction_that_was_read_before_is_not_missed(make_profile: Make) -> None:

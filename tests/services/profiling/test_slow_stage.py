@@ -25,7 +25,7 @@ DELAY_MS = 20.0
 STAGES = [name for name in STAGE_NAMES if name != WHOLE_WAY]
 # A comparison takes ten blocks of a second or more, where a budget takes a moment.
 COMPARED = ("capture", "step", "link", "guard")
-BRIEF_S, LONG_S = 3, 20
+BRIEF_S, LONG_S, LONGER_S = 3, 20, (12, 48)
 # Only for a test that would otherwise hang.
 PATIENCE_S = 300.0
 
@@ -47,8 +47,8 @@ class Profiler:
 
         On a machine that others keep busy it takes longer until there are enough frames to judge by.
         """
-        for times in (1, 4, 16):
-            done, profile = self._run(times * seconds, name, *options, slow=slow)
+        for longer in (seconds, *(s for s in LONGER_S if s > seconds)):
+            done, profile = self._run(longer, name, *options, slow=slow)
             if WHOLE_WAY in profile.stages and profile.stages[WHOLE_WAY].count >= MIN_SAMPLES:
                 break
         return done, profile
@@ -116,7 +116,8 @@ def test_a_planted_delay_is_named(profiler: Profiler, usual: Profile, budget: Pa
     if stage not in COMPARED:
         return
     comparison = compare(usual, slowed)
-    assert comparison.outcome == "slower"
+    # Where the guard stops the robot because of the delay, hardly any frame is obeyed, and the age is what vanishes.
+    assert comparison.outcome == ("not judged" if comparison.vanished else "slower")
     assert stage in comparison.slower
     assert comparison.most_changed is not None
     assert comparison.most_changed.stage == stage
