@@ -281,10 +281,8 @@ def test_other_units(machine: VirtualMachine, row: Row) -> None:
     values = metrics(machine)
     assert values["jetvla_guard_chunks_total"] > 0
     assert [values[f'jetvla_spans_readable{{process="{name}"}}'] for name in ("policy", "guard")] == [1, 1]
-    wait(lambda: "committed" in machine.run("jetvla", "bundle", "list"), "the bundle is kept")
-    row.outcome = (
-        "skipped, for there is no /usr/bin/jetson_clocks; serves, under a memory.max of 256 MB; committed the bundle"
-    )
+    assert machine.said(HEALTH, "is on trial")
+    row.outcome = "skipped, for there is no /usr/bin/jetson_clocks; serves, memory.max 256 MB; put the bundle on trial"
 
 
 def test_power_cut(machine: VirtualMachine, row: Row) -> None:
