@@ -8,11 +8,12 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jetvla.runtime.audit.log import AuditLog
-from jetvla.runtime.clock import Clock
+from jetvla.runtime.clock import NS_PER_S, Clock, seconds_to_ns
 from jetvla.runtime.contracts import Instruction, Verdict
 from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import Event, TickResult
@@ -24,9 +25,22 @@ from jetvla.runtime.telemetry.status import Status
 from jetvla.services.journal import EVENT, STAGES
 
 _EVENTS_KEPT = 20
+# A fault that comes and goes with every tick is told so often in so long; the counts have all of it.
+_TOLD_AT_ONCE = 4
+_STORM_NS = seconds_to_ns(1.0)
 _POLICY_STAGES = ("capture", "preprocess", "tokenize", "language", "step")
 
 log = logging.getLogger("jetvla.guard")
+
+
+@dataclass
+class _Storm:
+    """One fault's events of a while: how many were told, how many were not, and the newest of those."""
+
+    began_ns: int
+    told: int = 0
+    untold: int = 0
+    newest: Event | None = None
 
 
 class GuardReport:
@@ -54,6 +68,7 @@ class GuardReport:
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
         self._audit_problem = ""
+        self._storms: dict[str, _Storm] = {}
         self._answered_ns = 0
         self._unreported: ChunkMessage | None = None
         self._taken_ns = 0
@@ -154,9 +169,35 @@ class GuardReport:
                 continue  # as often as the policy asks; the count tells enough
             if event.kind == "state":
                 self.reason, changed = event.reason, True
-            label = " ".join(filter(None, (event.state.value, event.kind, event.fault)))
-            self.note(f"{label}: {event.reason}", **self._fields(event))
+            if event.kind == "state":
+                self._tell(event)
+            else:
+                self._tell_or_count(event)
+        self._tell_what_was_counted()
         return changed
+
+    def _tell_or_count(self, event: Event) -> None:
+        storm = self._storms.setdefault(event.fault or event.kind, _Storm(self._clock.now_ns()))
+        if storm.told < _TOLD_AT_ONCE:
+            storm.told += 1
+            self._tell(event)
+        else:
+            storm.untold += 1
+            storm.newest = event
+
+    def _tell_what_was_counted(self) -> None:
+        """The newest of each fault's events is always told, though later."""
+        now_ns = self._clock.now_ns()
+        for fault in [f for f, storm in self._storms.items() if now_ns - storm.began_ns >= _STORM_NS]:
+            storm = self._storms.pop(fault)
+            if storm.newest is not None:
+                self._tell(
+                    storm.newest, f" (the last of {storm.untold} in {(now_ns - storm.began_ns) / NS_PER_S:.1f} s)"
+                )
+
+    def _tell(self, event: Event, more: str = "") -> None:
+        label = " ".join(filter(None, (event.state.value, event.kind, event.fault)))
+        self.note(f"{label}: {event.reason}{more}", **self._fields(event))
 
     def _fields(self, event: Event) -> dict[str, str]:
         p99_ms = {name: round(times["p99"], 3) for name, times in self.stages.summary().items()}

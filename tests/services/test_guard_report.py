@@ -127,6 +127,34 @@ def test_a_fault_counts_once_when_it_begins_and_not_again_when_it_is_over() -> N
     assert counts == {"no_camera": 1, "clip": 2, "cleared": 1, "refusal": 1, "reject": 1}
 
 
+def test_of_a_fault_of_every_tick_the_first_and_the_last_are_told_and_all_are_counted() -> None:
+    clock = FakeClock()
+    report = GuardReport(clock, "0" * 64)
+    for number in range(60):
+        report.events([Event(0, "fault", f"{number}", State.LATCHED, "stall"), event("cleared", "stall")])
+        clock.advance(0.01)
+    clock.advance(1.0)
+    report.events([])
+    report.events([event("fault", "stall")])
+    status = report.status(State.LATCHED, None)
+    assert status.counts == {"stall": 61, "cleared": 60}
+    assert status.events == [
+        "LATCHED fault stall: 0",
+        "DISARMED cleared stall: why",
+        "LATCHED fault stall: 1",
+        "DISARMED cleared stall: why",
+        "DISARMED cleared stall: why (the last of 116 in 1.6 s)",
+        "DISARMED fault stall: why",
+    ]
+
+
+def test_every_change_of_state_is_told() -> None:
+    report = GuardReport(FakeClock(), "0" * 64)
+    for number in range(3):
+        report.events([Event(0, "state", f"reason {number}", State.DISARMED)])
+    assert len(report.status(State.DISARMED, None).events) == 3
+
+
 def test_a_report_has_the_rung_for_programs_beside_the_words_for_people() -> None:
     report = GuardReport(FakeClock(), "0" * 64)
     assert report.status(State.BOOT, None).rung == "plain"
