@@ -2,7 +2,7 @@
 
 The ratio after / before of each median and each p99 has an interval, by a bootstrap of blocks of at least a second that
 is seeded and so repeats; all of them together hold with 99 %. A stage is slower or faster if its interval leaves out 1
-and the ratio is 5 % or more off it; else no difference is seen. A stage needs ten blocks in each run: measure for 30 s.
+and it moved by 5 % and by 0.05 ms at least; else no difference is seen. It needs ten blocks a run: measure for 30 s.
 The interval knows the scatter within the two runs, not that a machine is another one an hour later: measure in turn.
 
 Profiles of other machines, other power modes or other ways of measuring are refused.

@@ -23,6 +23,7 @@ MIN_SAMPLES = 20
 MIN_TAIL_SAMPLES = 200
 # Nobody acts on less, and the same machine is that much another one an hour later.
 SMALLEST_CHANGE = 0.05
+SMALLEST_CHANGE_MS = 0.05
 WHOLE_WAY = "age"
 # Without these, nobody knows whether the robot became slower.
 _ESSENTIAL = (WHOLE_WAY, "step")
@@ -45,7 +46,12 @@ class StageChange:
     @property
     def change(self) -> Change:
         """Of the median."""
-        return judged(self.median)
+        return judged(self.median, self.after - self.before)
+
+    @property
+    def tail_change(self) -> Change:
+        """Of the p99."""
+        return judged(self.tail, self.after_p99 - self.before_p99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Comparison:
     @property
     def slower(self) -> tuple[str, ...]:
         """Stages whose median or p99 rose."""
-        return tuple(s.stage for s in self.stages if "slower" in (s.change, judged(s.tail)))
+        return tuple(s.stage for s in self.stages if "slower" in (s.change, s.tail_change))
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -82,11 +88,11 @@ class Comparison:
         return max(changed, key=lambda s: abs(s.after - s.before), default=None)
 
 
-def judged(ratio: Ratio | None) -> Change:
+def judged(ratio: Ratio | None, moved_ms: float) -> Change:
     """By the interval, if the change is one that counts."""
     if ratio is None or ratio.low <= 1 <= ratio.high:
         return "no difference seen"
-    if 1 / (1 + SMALLEST_CHANGE) < ratio.value < 1 + SMALLEST_CHANGE:
+    if 1 / (1 + SMALLEST_CHANGE) < ratio.value < 1 + SMALLEST_CHANGE or abs(moved_ms) < SMALLEST_CHANGE_MS:
         return "no difference seen"
     return "slower" if ratio.value > 1 else "faster"
 

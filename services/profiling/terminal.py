@@ -7,7 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.comparison import SMALLEST_CHANGE, WHOLE_WAY, Comparison, StageChange, judged
+from jetvla.services.profiling.comparison import (
+    SMALLEST_CHANGE,
+    SMALLEST_CHANGE_MS,
+    WHOLE_WAY,
+    Change,
+    Comparison,
+    StageChange,
+)
 from jetvla.services.profiling.record import Profile, Verdict
 from jetvla.services.profiling.wording import milliseconds, said
 
@@ -86,7 +93,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_column(column, justify="right")
     for s in comparison.stages:
         times = (milliseconds(s.before), milliseconds(s.after), milliseconds(s.before_p99), milliseconds(s.after_p99))
-        table.add_row(s.stage, *times[:2], _ratio(s.median), *times[2:], _ratio(s.tail))
+        table.add_row(s.stage, *times[:2], _ratio(s.median, s.change), *times[2:], _ratio(s.tail, s.tail_change))
     console.print(table)
     for s in comparison.stages:
         _line(console, outcome(s), _STYLES[s.change])
@@ -108,7 +115,7 @@ def outcome(s: StageChange) -> str:
     """What can be said of one stage."""
     if s.median is None:
         return f"{s.stage}: too few samples to tell"
-    tail = judged(s.tail)
+    tail = s.tail_change
     return f"{s.stage}: {s.change}" + (f"; p99 {tail}" if s.tail is not None and tail != s.change else "")
 
 
@@ -118,17 +125,17 @@ def most(comparison: Comparison) -> str:
     if len(comparison.unjudged) == len(comparison.stages):
         return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
-        return f"no difference of {SMALLEST_CHANGE:.0%} seen in the median of any stage"
+        return f"no difference of {SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms seen in the median of any stage"
     return (
         f"changed most: {s.stage}, {s.change} by {milliseconds(abs(s.after - s.before))} ms (p50), "
         f"{s.median.value:.2f} times"
     )
 
 
-def _ratio(ratio: Ratio | None) -> Text:
+def _ratio(ratio: Ratio | None, change: Change) -> Text:
     if ratio is None:
         return Text("–", style="dim")
-    return Text(f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})", style=_STYLES[judged(ratio)])
+    return Text(f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})", style=_STYLES[change])
 
 
 def _engine(profile: Profile) -> list[str]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
 from jetvla.services.profiling.collector import ONCE
-from jetvla.services.profiling.comparison import SMALLEST_CHANGE, WHOLE_WAY, Change, Comparison, StageChange, judged
+from jetvla.services.profiling.comparison import (
+    SMALLEST_CHANGE,
+    SMALLEST_CHANGE_MS,
+    WHOLE_WAY,
+    Change,
+    Comparison,
+    StageChange,
+)
 from jetvla.services.profiling.record import Profile
 from jetvla.services.profiling.record import Verdict as Limit
 from jetvla.services.profiling.terminal import most, sentence, unjudged
@@ -133,7 +140,7 @@ def _comparison(comparison: Comparison) -> Section:
     note = (
         "Ratios are after / before, of the newest samples of each run, with intervals of a block bootstrap that hold "
         f"with {CONFIDENCE:.0%} together; a verdict is given where one leaves out 1 and the ratio is at least "
-        f"{SMALLEST_CHANGE:.0%} off."
+        f"{SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms off."
     )
     warnings = tuple((f"Differs ({i})", text) for i, text in enumerate(comparison.warnings, 1))
     rows = tuple(map(_change, comparison.stages))
@@ -146,16 +153,16 @@ def _change(s: StageChange) -> tuple[Cell, ...]:
         s.stage,
         Badge(s.change, _TONES[s.change]) if s.median is not None else "too few samples",
         *map(milliseconds, p50),
-        _ratio(s.median),
+        _ratio(s.median, s.change),
         *map(milliseconds, p99),
-        _ratio(s.tail),
+        _ratio(s.tail, s.tail_change),
     )
 
 
-def _ratio(ratio: Ratio | None) -> str:
+def _ratio(ratio: Ratio | None, change: Change) -> str:
     if ratio is None:
         return "–"
-    mark = {"slower": " ▲", "faster": " ▼", "no difference seen": ""}[judged(ratio)]
+    mark = {"slower": " ▲", "faster": " ▼", "no difference seen": ""}[change]
     return f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f}){mark}"
 
 

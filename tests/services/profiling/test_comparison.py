@@ -90,6 +90,15 @@ def test_less_than_a_twentieth_is_no_difference_however_sure(make_profile: Make)
     assert compare(before, more).slower == ("step",)
 
 
+def test_what_nobody_would_notice_is_no_difference_however_sure(make_profile: Make) -> None:
+    """A wake-up that is 0.02 ms later, of 0.05: the cache was another one."""
+    comparison = compare(make_profile(), make_profile({"wake": 0.07}))
+    (wake,) = (s for s in comparison.stages if s.stage == "wake")
+    assert wake.median is not None
+    assert wake.median.low > 1.2
+    assert (wake.change, comparison.slower) == ("no difference seen", ())
+
+
 def test_the_medians_that_are_told_are_those_of_the_ratio(make_profile: Make) -> None:
     """The newest samples are kept and judged; the percentiles of all say something else."""
     before = make_profile()
@@ -198,7 +207,7 @@ def test_the_command_ends_with_the_status_that_it_documents(
     assert main(["compare", slow, same]) == 0
     assert main(["compare", same, slow]) == 3
     shown = capsys.readouterr().out
-    assert "no difference of 5% seen in the median of any stage" in shown
+    assert "no difference of 5% and 0.05 ms seen in the median of any stage" in shown
     assert "changed most: link, slower by" in shown
     assert main(["compare", same, moved]) == 1
     assert "--force" in capsys.readouterr().err
