@@ -60,6 +60,19 @@ def test_shadow_shows_what_would_be_sent() -> None:
     assert last.verdict.reason == "policy"
 
 
+def test_a_verdict_names_the_frame_whose_chunk_is_followed(rig: GuardRig) -> None:
+    rig.health()
+    assert rig.step().verdict.frame_ns == 0
+    rig.chunk(FORWARD, age_s=0.05)
+    frame_ns = rig.clock.now_ns() - 50_000_000
+    assert [rig.step().verdict.frame_ns for _ in range(3)] == [frame_ns] * 3
+    rig.chunk([np.nan] * 6, age_s=0.01)
+    assert rig.step().verdict.frame_ns == frame_ns
+    rig.chunk(FORWARD, age_s=0.02)
+    newer_ns = rig.clock.now_ns() - 20_000_000
+    assert rig.step().verdict.frame_ns == newer_ns
+
+
 def test_arming_starts_at_rest_whatever_shadow_did() -> None:
     rig = GuardRig()
     rig.ready()
