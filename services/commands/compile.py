@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
     backend, cache = load_backend(job.backend), EngineCache(job.engines)
     options = CompileOptions(arguments.optimization_level, arguments.workspace, job.threads, arguments.rounds)
     with opened(job.bundle, job.trusted) as bundle:
+        say = partial(console.print, soft_wrap=True)
         if arguments.check:
-            return _checked(_there(cache, bundle, backend, console.print), console.print)
-        compiled = None if arguments.again else _there(cache, bundle, backend, console.print)
+            return _checked(_there(cache, bundle, backend, say), say)
+        compiled = None if arguments.again else _there(cache, bundle, backend, say)
         if compiled is None:
             with console.status("starting") as status:
                 show = _shown(status.update)
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(candidates(compiled))
     entry = compiled.entry
     console.print(f"{entry.policy} runs on {backend.name} {backend.version()} as: {entry.candidate}")
-    console.print(f"engine: {compiled.folder}", soft_wrap=True)
+    say(f"engine: {compiled.folder}")
     return 0
 
 

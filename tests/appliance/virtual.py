@@ -180,8 +180,9 @@ def test_capture_time(machine: VirtualMachine, row: Row) -> None:
     assert chunks == sorted(dict(chunks).items())
     ages_ms = [(taken_ns - frame_ns) / 1e6 for frame_ns, taken_ns in chunks]
     assert min(ages_ms) > 0
-    assert max(ages_ms) < 1000
-    row.outcome = f"CLOCK_MONOTONIC: each of {len(chunks)} newer than the one before, none in the future or 1 s old"
+    # Another clock would be off by years; an emulator may take its time.
+    assert max(ages_ms) < 60_000
+    row.outcome = f"CLOCK_MONOTONIC: each of {len(chunks)} newer than the one before, none in the future"
 
 
 def test_devices(machine: VirtualMachine, row: Row) -> None:
