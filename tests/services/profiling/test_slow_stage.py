@@ -99,8 +99,10 @@ def test_every_stage_of_the_table_is_measured(usual: Profile) -> None:
     assert usual.engine is not None
     assert usual.engine.resident_mb > 0
     moments = [m.name for m in usual.cold_start]
+    # A policy whose step takes a millisecond has made a chunk before the guard's next tick has seen its HELLO.
+    for ready in ("first HELLO", "first chunk"):
+        assert moments.index("policy: bundle verified") < moments.index(ready) < moments.index("armed")
     assert moments.index("guard: manifest verified") < moments.index("first HELLO")
-    assert moments.index("policy: bundle verified") < moments.index("first HELLO") < moments.index("first chunk")
     assert moments[-1] == "first command that obeys a frame"
     assert [m.ms for m in usual.cold_start] == sorted(m.ms for m in usual.cold_start)
 
