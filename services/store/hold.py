@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from jetvla.runtime.errors import StoreError
+from jetvla.services.store.lock import lock_within
 
 _PATIENCE_S = 5.0
-_LOOK_EVERY_S = 0.02
 
 
 @contextmanager
@@ -31,15 +30,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def _share(descriptor: int, folder: Path) -> None:
-    give_up = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= give_up:
-                raise StoreError(f"{folder} is locked by another process; see who: lslocks") from error
-        time.sleep(_LOOK_EVERY_S)
+    try:
+        lock_within(descriptor, fcntl.LOCK_SH, _PATIENCE_S)
+    except BlockingIOError as error:
+        raise StoreError(f"{folder} is locked by another process; see who: lslocks") from error
 
 
 def in_use(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from jetvla.runtime.disk import remove_abandoned
 from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.runtime.manifest import Manifest
 from jetvla.services.store.history import History
+from jetvla.services.store.lock import lock_within
 from jetvla.services.store.trial import Trial, read_trial
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LOCK = ".lock"
 # The health service changes the store for a moment, when a trial ends; an installation takes longer.
 _LOCK_PATIENCE_S = 2.0
-_LOOK_EVERY_S = 0.02
 # Of a digest that a person types.
 _SHORTEST = 6
 
@@ -145,12 +144,7 @@ class Store:
 
 
 def _lock(descriptor: int, root: Path) -> None:
-    give_up = time.monotonic() + _LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= give_up:
-                raise StoreError(f"another process is changing the store {root}; wait for it, and try again") from error
-        time.sleep(_LOOK_EVERY_S)
+    try:
+        lock_within(descriptor, fcntl.LOCK_EX, _LOCK_PATIENCE_S)
+    except BlockingIOError as error:
+        raise StoreError(f"another process is changing the store {root}; wait for it, and try again") from error
