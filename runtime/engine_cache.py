@@ -16,13 +16,12 @@ from pydantic import ValidationError
 
 from jetvla.runtime.backends.base import Backend
 from jetvla.runtime.bundle import Bundle, digest_file
-from jetvla.runtime.disk import sync
+from jetvla.runtime.disk import PARTIAL, hidden, sync, take_away
 from jetvla.runtime.engine_entry import CompiledEngine, Entry
 from jetvla.runtime.engine_key import EngineKey
 from jetvla.runtime.errors import EngineError
 
 ENTRY = "entry.json"
-_PARTIAL = ".partial"
 _LOCK = ".lock"
 
 
@@ -87,7 +86,7 @@ class EngineCache:
             self.root.mkdir(parents=True, exist_ok=True)
             with _locked(self.root / _LOCK):
                 self._remove_abandoned()
-                partial = self.root / f".{os.urandom(8).hex()}{_PARTIAL}"
+                partial = hidden(self.root)
                 partial.mkdir()
                 owned = _own(partial)
         except OSError as error:
@@ -132,9 +131,7 @@ class EngineCache:
             with _locked(self.root / _LOCK):
                 for path in self.root.glob(f"[!.]*/{ENTRY}"):
                     if _bundle_of(path) in bundles and os.geteuid() in (0, path.parent.stat().st_uid):
-                        partial = self.root / f".{os.urandom(8).hex()}{_PARTIAL}"
-                        path.parent.rename(partial)
-                        shutil.rmtree(partial)
+                        take_away(path.parent)
                         count += 1
         except OSError as error:
             raise EngineError(f"no engine can be removed from {self.root} ({error}); run this as its owner") from error
@@ -144,7 +141,7 @@ class EngineCache:
         return self.root / f"timings-{replace(key, graph='').digest().hex()[:16]}.cache"
 
     def _remove_abandoned(self) -> None:
-        for path in self.root.glob(f".*{_PARTIAL}"):
+        for path in self.root.glob(f".*{PARTIAL}"):
             owned = _own(path)
             if owned is not None:
                 shutil.rmtree(path)
@@ -167,7 +164,7 @@ class Publication:
         target = self._cache.folder(self._key)
         with _locked(self._cache.root / _LOCK):
             # A folder cannot take the place of one that is not empty. Killed in between, there is none.
-            old = self.folder.with_name(f".{os.urandom(8).hex()}{_PARTIAL}")
+            old = hidden(self._cache.root)
             if target.exists():
                 target.rename(old)
             self.folder.rename(target)

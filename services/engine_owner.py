@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jetvla.runtime.errors import EngineError
-
-ACCOUNT = "jetvla-policy"
+from jetvla.services.policy_account import ACCOUNT
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jetvla.runtime.bundle import Bundle
@@ -26,6 +25,7 @@ from jetvla.services.guard_feedback import open_feedback
 from jetvla.services.guard_lifecycle import Lifecycle
 from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
+from jetvla.services.policy_account import policy_users
 from jetvla.services.recording.guard import NotedGuard
 from jetvla.services.recording.tap import Tap
 from jetvla.services.service_manager import Notifier, Unmanaged
@@ -41,8 +41,6 @@ _DIAGNOSTICS_EVERY_S = 1.0
 _RECORDER_EVERY_S = 0.05
 # A fifth of the liveliness lease of a command topic.
 _ALIVE_EVERY_S = 0.05
-# The account of the policy's unit; it may connect beside the guard's own.
-POLICY_USER = "jetvla-policy"
 
 
 class GuardProcess:
@@ -108,7 +106,7 @@ class GuardProcess:
             else:
                 resources.callback(self._outputs.close)
                 self.lifecycle.start()
-            self._link = GuardLink(self._config.socket, _policy_users())
+            self._link = GuardLink(self._config.socket, policy_users())
             resources.callback(self._link.close)
             self._tap = Tap(self._config.tap, {0, os.getuid()}, self.guard, self._config.digest)
             resources.callback(self._tap.close)
@@ -301,10 +299,3 @@ class GuardProcess:
         status = self.report.status(self.guard.state, self._instruction)
         self._status.post(status)
         self._notifier.status(guard_line(status, self._rate.of(status.chunks)))
-
-
-def _policy_users() -> set[int]:
-    users = {os.getuid()}
-    with suppress(KeyError):
-        users.add(pwd.getpwnam(POLICY_USER).pw_uid)
-    return users

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.system import System
+from jetvla.services.policy_account import ACCOUNT
 
-POLICY = "jetvla-policy"
 NEEDED = ("video", "render")
 
 
 def accounts(system: System) -> Iterator[Finding]:
     """Of the service's account where it is made, else of whoever asks."""
     users = {line.split(":", 1)[0] for line in system.text("/etc/passwd").splitlines()}
-    service = POLICY in users
-    name = POLICY if service else os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
+    service = ACCOUNT in users
+    name = ACCOUNT if service else os.environ.get("SUDO_USER") or os.environ.get("USER") or "root"
     if name == "root":
         yield Finding("groups", True, "root may open every device")
         return

@@ -24,6 +24,7 @@ MIN_TAIL_SAMPLES = 200
 # Nobody acts on less, and the same machine is that much another one an hour later.
 SMALLEST_CHANGE = 0.05
 SMALLEST_CHANGE_MS = 0.05
+SMALLEST = f"{SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms"
 WHOLE_WAY = "age"
 # Without these, nobody knows whether the robot became slower.
 _ESSENTIAL = (WHOLE_WAY, "step")

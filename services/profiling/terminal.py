@@ -7,14 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.comparison import (
-    SMALLEST_CHANGE,
-    SMALLEST_CHANGE_MS,
-    WHOLE_WAY,
-    Change,
-    Comparison,
-    StageChange,
-)
+from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
 from jetvla.services.profiling.record import Profile, Verdict
 from jetvla.services.profiling.wording import milliseconds, said
 
@@ -125,7 +118,7 @@ def most(comparison: Comparison) -> str:
     if len(comparison.unjudged) == len(comparison.stages):
         return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
-        return f"no difference of {SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms seen in the median of any stage"
+        return f"no difference of {SMALLEST} seen in the median of any stage"
     return (
         f"changed most: {s.stage}, {s.change} by {milliseconds(abs(s.after - s.before))} ms (p50), "
         f"{s.median.value:.2f} times"

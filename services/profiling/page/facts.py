@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
 from jetvla.services.profiling.collector import ONCE
-from jetvla.services.profiling.comparison import (
-    SMALLEST_CHANGE,
-    SMALLEST_CHANGE_MS,
-    WHOLE_WAY,
-    Change,
-    Comparison,
-    StageChange,
-)
+from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
 from jetvla.services.profiling.record import Profile
 from jetvla.services.profiling.record import Verdict as Limit
 from jetvla.services.profiling.terminal import most, sentence, unjudged
@@ -140,7 +133,7 @@ def _comparison(comparison: Comparison) -> Section:
     note = (
         "Ratios are after / before, of the newest samples of each run, with intervals of a block bootstrap that hold "
         f"with {CONFIDENCE:.0%} together; a verdict is given where one leaves out 1 and the ratio is at least "
-        f"{SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms off."
+        f"{SMALLEST} off."
     )
     warnings = tuple((f"Differs ({i})", text) for i, text in enumerate(comparison.warnings, 1))
     rows = tuple(map(_change, comparison.stages))
