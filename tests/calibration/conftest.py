@@ -54,6 +54,14 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: int = FPS, key_ev
     return path
 
 
+def packet(path: Path, number: int) -> tuple[int, int]:
+    """First byte and the one after the last of a video's packet, numbered as stored."""
+    with av.open(str(path)) as container:
+        # Outside the block the entry's memory is freed, and its numbers are anything.
+        entry: Any = container.streams.video[0].index_entries[number]
+        return entry.pos, entry.pos + entry.size
+
+
 def number_of(episode: int, step: int) -> int:
     """What the frame of ``episode`` at ``step`` shows."""
     return episode * 100 + step
@@ -170,6 +178,7 @@ class Footage:
     """For tests that make or read such frames themselves."""
 
     stamped, read_stamp, write_video = staticmethod(stamped), staticmethod(read_stamp), staticmethod(write_video)
+    packet = staticmethod(packet)
 
 
 @dataclass(frozen=True)
