@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
-from collections.abc import Generator
+import subprocess
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,23 @@ def signed_bundle(tmp_path: Path, tiny_bundle: Path) -> Path:
     key, _ = create_key_pair("test", tmp_path / "keys")
     (bundle / SIGNATURE).write_bytes(sign((bundle / MANIFEST).read_bytes(), load_private_key(key)))
     return bundle
+
+
+@pytest.fixture(scope="session")
+def build_plans() -> Callable[..., dict[str, int | str]]:
+    """``build_plans(path, ...)`` gives, by the stem of an ONNX file, the bytes of its plan or what is wrong with it.
+
+    Our own code builds it with NVIDIA's parser and optimizer, in a process of its own, for a GPU that is not there.
+    """
+    tests = Path(__file__).parent
+    library = next((tests.parent / "build" / "tensorrt-bindings").glob("tensorrt-rtx-*"), None)
+    if library is None:
+        pytest.skip("TensorRT for RTX is not there; fetch it with: make tensorrt-bindings")
+
+    def build(*graphs: Path) -> dict[str, int | str]:
+        command = [sys.executable, str(tests / "contract" / "build_plans.py"), str(library), *map(str, graphs)]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return {Path(graph).stem: size for graph, size in json.loads(ran.stdout).items()}
+
+    return build

@@ -1,7 +1,7 @@
-"""Downloads the real Python bindings that the contract tests hold our code against: python fetch_bindings.py FOLDER
+"""Downloads what NVIDIA publishes and tests hold our code against: python fetch_bindings.py FOLDER
 
-NVIDIA's wheels of the bindings alone, a few megabytes each, without the libraries behind them. What is there already
-is not fetched again.
+The bindings of TensorRT alone, a few megabytes each, without the libraries behind them; and TensorRT for RTX whole,
+96 MB, which builds plans without a GPU. What is there already is not fetched again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ TENSORRT = {
 }
 # The oldest with the module cuda.bindings, and the newest at the time of writing; CUDA 12 and 13.
 CUDA = {"12.8.0": "cuda-bindings", "13.5.0": "cuda-bindings"}
-NEEDED = {"cuda-bindings": ["cuda-pathfinder==1.9.0"]}
+# Of CUDA 13, with the parser of TensorRT 11.
+RTX = {"1.7.1.116": "tensorrt-rtx-cu13-bindings"}
+NEEDED = {
+    "cuda-bindings": ["cuda-pathfinder==1.9.0"],
+    "tensorrt-rtx-cu13-bindings": ["tensorrt-rtx-cu13-libs==1.7.1.116"],
+}
 
 
 def folder_of(root: Path, package: str, version: str) -> Path:
@@ -30,7 +35,7 @@ def folder_of(root: Path, package: str, version: str) -> Path:
 def main(root: Path) -> int:
     root.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for version, package in {**TENSORRT, **CUDA}.items():
+    for version, package in {**TENSORRT, **CUDA, **RTX}.items():
         place = folder_of(root, package, version)
         if not place.is_dir():
             failed += not _fetch(place, [f"{package}=={version}", *NEEDED.get(package, [])])

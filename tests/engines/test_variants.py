@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
@@ -180,6 +183,18 @@ def test_every_precision_is_near_float(case: Case) -> None:
     assert half.relative_error < integer.relative_error / 5
     assert half.blocks == ()
     assert integer.blocks == both.blocks
+
+
+def test_tensorrt_builds_every_precision(
+    case: Case, exported: dict[str, ModelProto], tmp_path: Path, build_plans: Callable[..., dict[str, int | str]]
+) -> None:
+    models = {"language": exported["language"], "fp32": case.step}
+    models |= {v.report.precision: v.model for v in case.make(wish("auto", 0.5, target="both")) if v.model is not None}
+    for name, model in models.items():
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    made = build_plans(*(tmp_path / f"{name}.onnx" for name in models))
+    assert set(made) == {"language", "fp32", "fp16", "int8-fp32", "int8-fp16"}
+    assert all(isinstance(size, int) for size in made.values()), made
 
 
 def test_fp16_that_overflows_is_not_written_and_says_so(case: Case) -> None:

@@ -22,8 +22,6 @@ class Projection(nn.Module):
     """Thirds ``start`` to ``stop`` of an attention's packed projection (query, key, value) of tokens at fixed
     positions [1, S, C]. Queries come out scaled."""
 
-    offset: Tensor
-
     def __init__(self, attention: Attention, start: int, stop: int, position: Tensor) -> None:
         super().__init__()
         width = position.shape[-1]
@@ -33,11 +31,21 @@ class Projection(nn.Module):
         thirds = range(start, stop)
         self.linear = nn.Linear(width, (stop - start) * width, bias=False)
         self.linear.weight = nn.Parameter(torch.cat([weights[i] * scales[i] for i in thirds]))
-        offsets = [(places[i] @ weights[i].T + biases[i]) * scales[i] for i in thirds]
-        self.register_buffer("offset", torch.cat(offsets, dim=-1))
+        self.offsets = [f"offset{i}" for i in thirds]
+        for i, name in zip(thirds, self.offsets, strict=True):
+            self.register_buffer(name, (places[i] @ weights[i].T + biases[i]) * scales[i])
+
+    def thirds(self, x: Tensor) -> list[Tensor]:
+        """Each of the thirds."""
+        # Offsets are added after the cut: before it TensorRT for RTX 1.7 takes them for a bias of all tokens, of one
+        # row, and then fails to build.
+        parts = self.linear(x).chunk(len(self.offsets), dim=-1)
+        return [part + self.get_buffer(name) for part, name in zip(parts, self.offsets, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.linear(x)) + self.offset
+        """The one third there is."""
+        (third,) = self.thirds(x)
+        return third
 
 
 class FixedSelfAttention(nn.Module):
@@ -50,7 +58,7 @@ class FixedSelfAttention(nn.Module):
 
     def forward(self, asking: Tensor, seen: Tensor, asking_position: Tensor, seen_position: Tensor) -> Tensor:
         """The positions are known already; ``seen`` is ``asking``."""
-        query, key, value = self.projection(asking).chunk(3, dim=-1)
+        query, key, value = self.projection.thirds(asking)
         return cast(Tensor, self.out_proj(attend(query, key, value, self.heads)))
 
 
@@ -65,7 +73,7 @@ class FixedCrossAttention(nn.Module):
 
     def forward(self, asking: Tensor, seen: Tensor, asking_position: Tensor, seen_position: Tensor) -> Tensor:
         """The positions are known already."""
-        key, value = self.key_value(seen).chunk(2, dim=-1)
+        key, value = self.key_value.thirds(seen)
         return cast(Tensor, self.out_proj(attend(self.query(asking), key, value, self.heads)))
 
 

@@ -113,7 +113,8 @@ class ActNetwork(nn.Module):
         actions [B, horizon, D]."""
         seen = []
         for name, scale, offset in zip(self.cameras, self.image_scale, self.image_offset, strict=True):
-            seen.append(images[name].permute(0, 3, 1, 2).to(scale.dtype) * scale + offset)
+            # TensorRT takes uint8 as an input only, and computes nothing with it but a cast.
+            seen.append(images[name].to(scale.dtype).permute(0, 3, 1, 2) * scale + offset)
         # In this order: the std of a number that never moved is tiny.
         posture = None if state is None else (state - self.state_mean) / self.state_std + self.state_offset
         actions: Tensor = self.model(torch.cat(seen) if len(seen) > 1 else seen[0], posture)

@@ -89,7 +89,8 @@ class EndToEndVLA(nn.Module):
 
     def see(self, images: Tensor) -> Tensor:
         """Vision tokens [B, 1 + patches, C] of uint8 or 0-255 float images [B, H, W, 3]."""
-        pixels = images.permute(0, 3, 1, 2).to(self.image_mean.dtype) / PIXEL_MAX
+        # TensorRT takes uint8 as an input only, and computes nothing with it but a cast.
+        pixels = images.to(self.image_mean.dtype).permute(0, 3, 1, 2) / PIXEL_MAX
         # ViTModel.forward does the same, and adds a mask of zeros to every layer's scores, also in the exported graph.
         tokens = self.vision_encoder.embeddings((pixels - self.image_mean) / self.image_std)
         for layer in self.vision_encoder.layers:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import ModelProto
@@ -18,6 +20,7 @@ from jetvla.engines.families.act.settings import ActSettings
 from jetvla.engines.families.family import Batch
 from jetvla.engines.families.settings import ActionNormalization
 from jetvla.engines.graph import graph_spec
+from jetvla.engines.half import to_half
 from jetvla.engines.runner import GraphRunner
 
 ACTIONS = ActionNormalization(mean=(1.0, -2.0), std=(0.5, 3.0))
@@ -64,6 +67,15 @@ def test_the_graph_is_the_network_in_physical_units(exported: Exported) -> None:
     with torch.no_grad():
         normalised = FAMILY.act(network, settings, Batch(images, tensors.get("state"), None, None)).numpy()
     np.testing.assert_allclose(actions, normalised * [0.5, 3.0] + [1.0, -2.0], atol=1e-5)
+
+
+def test_tensorrt_builds_it(
+    exported: Exported, tmp_path: Path, build_plans: Callable[..., dict[str, int | str]]
+) -> None:
+    for name, model in (("fp32", exported[2]), ("fp16", to_half(exported[2]))):
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    made = build_plans(tmp_path / "fp32.onnx", tmp_path / "fp16.onnx")
+    assert all(isinstance(size, int) for size in made.values()), made
 
 
 def test_exporting_leaves_the_network_as_it_is(
