@@ -47,7 +47,7 @@ tensorrt-bindings: setup
 
 # On any machine with a CUDA device and pytest and numpy; what else is missing is skipped by name.
 test-gpu: $(TYPING)/jetvla
-	PYTHONPATH=$(TYPING) $(PYTHON_GPU) -m pytest --confcutdir=tests/gpu tests/gpu
+	PYTHONPATH=$(TYPING)$(if $(PYTHONPATH),:$(PYTHONPATH)) $(PYTHON_GPU) -m pytest --confcutdir=tests/gpu tests/gpu
 
 # The device's Pythons, with the runtime's dependencies alone: no torch, no ROS 2.
 test-jetpack: $(BUILD)/venv-jetpack6/.installed $(BUILD)/venv-jetpack7/.installed

@@ -26,6 +26,7 @@ BLOCKS = [
     "ViT block 1 MLP",
     "ViT block 2 attention",
     "ViT block 2 MLP",
+    "vision norm",
     "vision projection",
     "first fusion layer attention",
     "first fusion layer feed-forward",
