@@ -41,7 +41,8 @@ test: setup tensorrt-bindings
 faults: setup
 	$(BIN)/pytest tests/faults
 
-# NVIDIA's bindings without the libraries, for tests/contract; without a network those tests are skipped.
+# NVIDIA's bindings without the libraries, and TensorRT for RTX, which builds without a GPU; without a network the tests
+# that need them are skipped.
 tensorrt-bindings: setup
 	-$(BIN)/python tests/contract/fetch_bindings.py $(BUILD)/tensorrt-bindings
 

@@ -298,4 +298,4 @@ class GuardProcess:
     def _write_status(self) -> None:
         status = self.report.status(self.guard.state, self._instruction)
         self._status.post(status)
-        self._notifier.status(guard_line(status, self._rate.of(status.chunks)))
+        self._notifier.status(guard_line(status, self._rate.of(status.chunks, "chunks")))

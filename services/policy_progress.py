@@ -26,12 +26,15 @@ class PolicyProgress:
     def __init__(self, notifier: Notifier, engine: str, bundle: str, clock: Clock) -> None:
         self._notifier, self._clock = notifier, clock
         self._what = f"{engine}; bundle {bundle[:SHORT]}"
-        self._rate, self._chunks = Rate(clock), 0
+        # Of the chunks since the policy last idled; none while it does.
+        self._rate: Rate | None = None
+        self._chunks = 0
         self._ages, self._turn_ns = WindowedHistogram(), clock.now_ns()
 
     def __call__(self, turn: Turn) -> None:
         if turn.idle is not None:
             self._notifier.progress()
+            self._rate = None
             reason = turn.idle.reason.name.lower().replace("_", " ")
             self._notifier.status(f"idle, {reason}: {turn.idle.text}".rstrip(": ") + f"; {self._what}")
         if turn.chunk is None:
@@ -40,9 +43,11 @@ class PolicyProgress:
         if finite:
             self._notifier.progress()
         self._count(turn.sent_ns - turn.chunk.t0_ns)
-        p99_ms = self._ages.percentiles().p99 / 1e6
+        if self._rate is None:
+            self._rate = Rate(self._clock, self._chunks)
         doing = "acts" if finite else "gives actions that are NOT FINITE"
-        self._notifier.status(f"{doing}; {self._rate.of(self._chunks):.1f} chunks/s, p99 {p99_ms:.0f} ms; {self._what}")
+        figures = (*self._rate.of(self._chunks, "chunks"), f"p99 {self._ages.percentiles().p99 / 1e6:.0f} ms")
+        self._notifier.status(f"{doing}; {', '.join(figures)}; {self._what}")
 
     def waiting(self, why: str) -> None:
         """There is no guard to serve, which no restart of the policy would change."""

@@ -10,24 +10,26 @@ SHORT = 12
 
 
 class Rate:
-    """Events per second, from a count that only grows, over at least a second."""
+    """Events per second, from a count that only grows, over at least a second; silent until that is over."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, count: int = 0) -> None:
         self._clock = clock
-        self._since_ns, self._from, self._hz = clock.now_ns(), 0, 0.0
+        self._since_ns, self._from = clock.now_ns(), count
+        self._said: tuple[str, ...] = ()
 
-    def of(self, count: int) -> float:
+    def of(self, count: int, what: str) -> tuple[str, ...]:
+        """``("9.9 <what>/s",)``, or nothing yet."""
         passed_ns = self._clock.now_ns() - self._since_ns
         if passed_ns >= NS_PER_S:
-            self._hz = (count - self._from) * NS_PER_S / passed_ns
+            self._said = (f"{(count - self._from) * NS_PER_S / passed_ns:.1f} {what}/s",)
             self._since_ns, self._from = self._since_ns + passed_ns, count
-        return self._hz
+        return self._said
 
 
-def guard_line(status: Status, rate_hz: float) -> str:
-    """State, the policy's rate, age of the frames that commands obey, bundle."""
+def guard_line(status: Status, rate: tuple[str, ...]) -> str:
+    """State, the policy's rate if it is known, age of the frames that commands obey, bundle."""
     age = status.stages.get("age")
-    parts = [f"{status.state} ({status.reason})", f"policy {status.policy}", f"{rate_hz:.1f} chunks/s"]
+    parts = [f"{status.state} ({status.reason})", f"policy {status.policy}", *rate]
     if age is not None:
         parts.append(f"age p99 {age['p99']:.0f} ms")
     return "; ".join([*parts, f"bundle {status.bundle[:SHORT]}"])

@@ -19,7 +19,7 @@ TENSORRT = {
 }
 # The oldest with the module cuda.bindings, and the newest at the time of writing; CUDA 12 and 13.
 CUDA = {"12.8.0": "cuda-bindings", "13.5.0": "cuda-bindings"}
-# Of CUDA 13, with the parser of TensorRT 11.
+# Its libraries build for any GPU of theirs, and for none that is there.
 RTX = {"1.7.1.116": "tensorrt-rtx-cu13-bindings"}
 NEEDED = {
     "cuda-bindings": ["cuda-pathfinder==1.9.0"],

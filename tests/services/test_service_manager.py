@@ -134,6 +134,19 @@ def test_the_policy_tells_its_rate_and_the_age_of_its_answers(
     assert re.search(r"acts; \d\d\.\d chunks/s, p99 30 ms; null 1; bundle abab", statuses[-1])
 
 
+def test_time_without_chunks_is_no_part_of_their_rate(progress: PolicyProgress, told: Told, clock: FakeClock) -> None:
+    for _ in range(100):
+        progress(turn(idle=Idle(IdleReason.NO_INSTRUCTION)))
+        clock.advance(1)
+    rates = []
+    for _ in range(41):
+        progress(turn(0.5))
+        clock.advance(0.05)
+        rates += re.findall(r"acts; (?:(.*) chunks/s, )?p99", told.messages[-1])
+    assert rates[0] == ""
+    assert {rate for rate in rates if rate} == {"20.0"}
+
+
 def test_nobody_listens_outside_of_systemd() -> None:
     assert isinstance(find_manager({}), Unmanaged)
     assert watchdog_ns({}) is None
