@@ -21,9 +21,8 @@ _OLDEST_TENSORRT = (10, 3)
 def jetpack(system: System) -> Iterator[Finding]:
     """Which one this Jetson runs."""
     if not system.is_jetson:
-        yield Finding(
-            "jetpack", False, "this is no Jetson", "engines run on ONNX Runtime's CPU kernels here", needed=False
-        )
+        remedy = "engines run with TensorRT on another NVIDIA GPU, else on ONNX Runtime's CPU kernels"
+        yield Finding("jetpack", False, "this is no Jetson", remedy, needed=False)
         return
     line = system.text("/etc/nv_tegra_release").split("\n", 1)[0]
     found = re.match(r"# R(\d+) \(release\), REVISION: (\d+)\.(\d+)", line)
