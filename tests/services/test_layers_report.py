@@ -13,6 +13,8 @@ import pytest
 from jetvla.engines.layers import profile as profiling
 from jetvla.services.cli import main
 
+from .bundles import Maker
+
 Run = Callable[..., int]
 
 
@@ -57,12 +59,18 @@ def check_sums(table: dict[str, Any]) -> None:
     assert sum(row["ms"] for row in table["towers"]) <= table["total_ms"]
 
 
-def test_a_graph_without_names_of_blocks_says_so(
-    layers: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_graph_without_names_of_blocks_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As bundles are whose language graph an older jetvla exported; none of its time is lost."""
-    pytest.importorskip("onnx", reason="onnx is not installed")
-    assert layers("--precision", "fp32", "--threads", "1") == 0
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    maker = Maker(tmp_path)
+    bundle = maker(2)
+    graph = onnx.load(bundle / "language.fp32.onnx")
+    for number, node in enumerate(graph.graph.node):
+        node.name = f"node_{number}"
+    onnx.save(graph, bundle / "language.fp32.onnx")
+    maker.seal(bundle)
+    words = ["profile", str(bundle), "--layers", "--trusted", str(maker.keys), "--engines", str(tmp_path / "engines")]
+    assert main([*words, "--precision", "fp32", "--threads", "1"]) == 0
     shown = capsys.readouterr().out
     language = shown[shown.index("language, when the instruction changes") :]
     assert cells(language, "blocks")[1] == "0.000"
