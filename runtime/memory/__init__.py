@@ -39,9 +39,7 @@ def _installed() -> str:
         if _is_installed(library):
             return name
     raise MissingDependency(
-        "cuda-bindings or pycuda",
-        "memory on the GPU",
-        "pip install cuda-bindings (12.x for CUDA 12, 13.x for CUDA 13), or on a Jetson: apt install python3-pycuda",
+        "cuda-bindings or pycuda", "memory on the GPU", "pip install cuda-bindings (12.x for CUDA 12, 13.x for CUDA 13)"
     )
 
 

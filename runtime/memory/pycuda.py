@@ -1,4 +1,4 @@
-"""Device memory by ``pycuda``, which a Jetson's apt brings. It has no API for CUDA graphs."""
+"""Device memory by ``pycuda``, which has no API for CUDA graphs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _library() -> Any:
         import pycuda.driver as cuda
     except ImportError as error:
         raise MissingDependency(
-            "pycuda", "device memory by pycuda", "pip install pycuda, or on a Jetson: apt install python3-pycuda"
+            "pycuda", "device memory by pycuda", "pip install pycuda, or cuda-bindings instead"
         ) from error
     return cuda
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOCK = "requirements.txt"
-# What the device's commands need beyond the daemons: recording, and updates from a fleet's server.
-# TensorRT, PyCUDA, systemd and ROS 2 come from apt. torch and onnx stay on the build host: TensorRT reads a bundle's
+# What the device needs beyond the daemons' own: recording, updates from a fleet's server, memory of the GPU (Ubuntu's
+# python3-pycuda pulls in a desktop's driver). TensorRT, systemd and ROS 2 come from apt. torch and onnx stay on the build host: TensorRT reads a bundle's
 # graphs itself, and without onnx 'jetvla compile' only does not rewrite them for the kernels of a CPU.
-EXTRAS = ("record", "fleet")
+EXTRAS = ("record", "fleet", "gpu")
 # glibc of the oldest system (2.35 on JetPack 6) is newer than any of these tags.
 _NEWEST_GLIBC = 28
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

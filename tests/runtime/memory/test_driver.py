@@ -94,7 +94,7 @@ def test_memory_needs_a_driver_before_any_library(monkeypatch: pytest.MonkeyPatc
 def test_without_a_library_both_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "find_gpu", lambda: Gpu("Orin", "8.7", "12.6"))
     monkeypatch.setattr(memory, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependency, match=r"cuda-bindings or pycuda, .*apt install python3-pycuda"):
+    with pytest.raises(MissingDependency, match=r"cuda-bindings or pycuda, .*pip install cuda-bindings"):
         open_memory()
 
 

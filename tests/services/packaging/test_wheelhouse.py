@@ -17,10 +17,12 @@ JETPACK6, JETPACK7 = Target("arm64", "3.10"), Target("arm64", "3.12")
 OWN = """\
 Provides-Extra: record
 Provides-Extra: fleet
+Provides-Extra: gpu
 Requires-Dist: numpy
 Requires-Dist: exceptiongroup; python_version < "3.11"
 Requires-Dist: mcap; extra == "record"
 Requires-Dist: tuf; extra == "fleet"
+Requires-Dist: cuda-bindings; extra == "gpu"
 """
 
 
@@ -56,6 +58,7 @@ def wheelhouse(tmp_path: Path) -> Wheelhouse:
     made.add("numpy", "cp312-cp312-manylinux_2_28_aarch64")
     made.add("mcap")
     made.add("tuf")
+    made.add("cuda_bindings")
     return made
 
 
@@ -63,12 +66,12 @@ def test_a_whole_one_is_taken(wheelhouse: Wheelhouse) -> None:
     check(wheelhouse.locked(), JETPACK7)
 
 
-@pytest.mark.parametrize("name", ["numpy", "mcap", "tuf"])
+@pytest.mark.parametrize("name", ["numpy", "mcap", "tuf", "cuda_bindings"])
 def test_what_jetvla_or_one_of_its_extras_needs_is_missing(
     wheelhouse: Wheelhouse, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     next(wheelhouse.folder.glob(f"{name}-*")).unlink()
-    assert name in wheelhouse.refused(JETPACK7, capfd)
+    assert name.replace("_", "-") in wheelhouse.refused(JETPACK7, capfd)
 
 
 def test_what_only_the_devices_python_needs_is_missing(
