@@ -17,6 +17,7 @@ from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Message
 from jetvla.runtime.link.server import GuardLink, LinkLost
+from jetvla.runtime.ros.installed import check_installed
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox, Spinner
 from jetvla.runtime.telemetry.status import StatusWriter
@@ -120,6 +121,7 @@ class GuardProcess:
         self._resources.close()
 
     def _open_ros(self, resources: ExitStack) -> None:
+        check_installed()
         from jetvla.runtime.ros.guard_node import GUARD_NODE, GuardNode, Operator
         from jetvla.runtime.ros.managed_node import Transitions
 

@@ -24,6 +24,7 @@ from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
 from jetvla.runtime.policy.sight import open_sight
 from jetvla.runtime.policy.state import JointSense
+from jetvla.runtime.ros.installed import check_installed
 from jetvla.services.policy_progress import PolicyProgress
 from jetvla.services.service_manager import Notifier, Unmanaged
 
@@ -123,6 +124,7 @@ class PolicyProcess:
         return self._inbox.current()
 
     def _open_ros(self, resources: ExitStack) -> ImageTopics:
+        check_installed()
         from jetvla.runtime.ros.policy_node import PolicyNode
 
         feel = None if self._joints is None else self._joints.receive

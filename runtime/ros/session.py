@@ -5,12 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from jetvla.runtime.errors import MissingDependency
+from jetvla.runtime.ros.installed import check_installed
 
 if TYPE_CHECKING:
     from rclpy.node import Node
-
-INSTALL = "apt install ros-$ROS_DISTRO-rclpy (on a Jetson), or pip install 'jetvla[ros]' (x86-64)"
 
 
 class RosSession:
@@ -25,16 +23,15 @@ class RosSession:
         managed: open a :class:`~jetvla.runtime.ros.managed_node.ManagedNode`, with a lifecycle.
 
     Raises:
-        MissingDependency: if rclpy is not installed.
+        MissingDependency: if rclpy or messages that jetvla speaks are not installed.
     """
 
     def __init__(self, name: str, namespace: str = "", domain_id: int | None = None, managed: bool = False) -> None:
-        try:
-            import rclpy
-            from rclpy.executors import SingleThreadedExecutor
-            from rclpy.signals import SignalHandlerOptions
-        except ImportError as error:
-            raise MissingDependency("rclpy", "ROS 2", INSTALL) from error
+        check_installed()
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.signals import SignalHandlerOptions
+
         self._context = rclpy.Context()
         rclpy.init(
             args=[],

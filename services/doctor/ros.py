@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from jetvla.runtime.config import Config
-from jetvla.runtime.ros.session import INSTALL, RosSession
+from jetvla.runtime.ros.installed import INSTALL, missing
+from jetvla.runtime.ros.session import RosSession
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.patient import Patient
 
@@ -21,8 +21,8 @@ def ros(patient: Patient) -> Iterator[Finding]:
     if not config.uses_ros:
         yield Finding("ROS 2", True, "not asked for by the configuration")
         return
-    if find_spec("rclpy") is None:
-        yield Finding("ROS 2", False, "rclpy is not installed", INSTALL)
+    if gone := missing():
+        yield Finding("ROS 2", False, f"not installed: {', '.join(gone)}", INSTALL)
         return
     with RosSession(_NODE, config.ros.namespace, config.ros.domain_id) as session:
         end = time.monotonic() + _DISCOVERY_S

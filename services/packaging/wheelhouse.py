@@ -13,8 +13,9 @@ from pathlib import Path
 
 LOCK = "requirements.txt"
 # What the device needs beyond the daemons' own: recording, updates from a fleet's server, memory of the GPU (Ubuntu's
-# python3-pycuda pulls in a desktop's driver). TensorRT, systemd and ROS 2 come from apt. torch and onnx stay on the build host: TensorRT reads a bundle's
-# graphs itself, and without onnx 'jetvla compile' only does not rewrite them for the kernels of a CPU.
+# python3-pycuda pulls in a desktop's driver). TensorRT, systemd and ROS 2 come from apt. torch and onnx stay on the
+# build host: TensorRT reads a bundle's graphs itself, and without onnx 'jetvla compile' only does not rewrite them for
+# the kernels of a CPU.
 EXTRAS = ("record", "fleet", "gpu")
 # glibc of the oldest system (2.35 on JetPack 6) is newer than any of these tags.
 _NEWEST_GLIBC = 28

@@ -363,6 +363,17 @@ def test_what_may_not_be_looked_at_is_a_finding(system: System, config: Path, mo
     assert "sudo" in finding.remedy
 
 
+def test_rclpy_without_messages_is_not_ros(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jetvla.runtime.ros import installed
+    from jetvla.services.doctor.ros import ros
+
+    change(config, "[{kind: log, path: commands.jsonl}]", "[{kind: twist, topic: /doctor_cmd_vel}]")
+    monkeypatch.setattr(installed, "find_spec", lambda name: None if name == "sensor_msgs" else object())
+    (finding,) = ros(patient(system, config))
+    assert (finding.ready, finding.detail) == (False, "not installed: sensor_msgs")
+    assert "ros-humble-ros-base" in finding.remedy
+
+
 @pytest.mark.ros
 def test_ros_names_the_domain_and_who_listens(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
