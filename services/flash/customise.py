@@ -25,6 +25,9 @@ _BUNDLES = Path("var/lib/jetvla/bundles")
 _TRUSTED = Path("etc/jetvla/trusted.d")
 _DEB = Path("var/tmp/jetvla.deb")
 _NO_START = Path("usr/sbin/policy-rc.d")
+_SOURCES = Path("etc/apt/sources.list.d")
+# In NVIDIA's list until flashing puts the chip's name there; apt would ask the server for it, and fail.
+_NO_CHIP_YET = "<SOC>"
 _UNITS = Path("etc/systemd/system")
 _UNIT = re.compile(r"/(?:usr/)?lib/systemd/system/(jetvla[\w@-]*\.(?:service|target|socket|timer|path))")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -117,13 +120,28 @@ def _install_package(root: RootFilesystem, deb: Path) -> None:
 def _fetch_dependencies(root: RootFilesystem, missing: FlashError) -> None:
     """From here on, this machine's network is needed."""
     try:
-        root.chroot("apt-get", "--quiet", "update")
-        root.chroot("apt-get", "--quiet", "--yes", "--no-install-recommends", "--fix-broken", "install")
+        with _without_unfinished_sources(root.path):
+            root.chroot("apt-get", "--quiet", "update")
+            root.chroot("apt-get", "--quiet", "--yes", "--no-install-recommends", "--fix-broken", "install")
     except FlashError as error:
         raise FlashError(
             f"{missing}\nand what is missing could not be fetched: {error}\nconnect this machine to a network, or put "
             f"the missing packages into {root.original}"
         ) from None
+
+
+@contextmanager
+def _without_unfinished_sources(root: Path) -> Iterator[None]:
+    """apt reads no list with :data:`_NO_CHIP_YET`; all are as they were afterwards."""
+    lists = [path for path in sorted((root / _SOURCES).glob("*.list")) if _NO_CHIP_YET in path.read_text("utf-8")]
+    aside = {path: path.with_name(f".{path.name}.jetvla-aside") for path in lists}
+    for path, place in aside.items():
+        path.rename(place)
+    try:
+        yield
+    finally:
+        for path, place in aside.items():
+            place.rename(path)
 
 
 @contextmanager

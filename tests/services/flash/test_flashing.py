@@ -151,6 +151,39 @@ def test_what_the_package_depends_on_is_fetched(l4t: Path, deb: Path, password: 
     assert run.forbidden["apt-get"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_apt_is_not_sent_to_a_server_whose_chip_is_not_filled_in_yet(
+    l4t: Path, deb: Path, password: Path, fails: bool
+) -> None:
+    """NVIDIA's list is so until the flash; apt would fail on it."""
+    folder = "etc/apt/sources.list.d"
+    lists = l4t / "rootfs" / folder
+    lists.mkdir(parents=True)
+    (lists / "nvidia-l4t-apt-source.list").write_text("deb https://repo.invalid/jetson/<SOC> r36.4 main\n")
+    (lists / "other.list").write_text("deb https://other.invalid jammy main\n")
+    seen = []
+
+    class Looking(TinyRunner):
+        def __call__(self, words: Sequence[str], stdin: str = "") -> str:
+            if "apt-get" in words:
+                root = next(Path(word) for word in words if word.endswith("/rootfs"))
+                seen.append(sorted(path.name for path in (root / folder).glob("*.list")))
+                if fails:
+                    raise FlashError("no network")
+            return super().__call__(words, stdin)
+
+    def flash() -> None:
+        carry_out(order(l4t, deb, password), FakeHost(), lambda line: None, Looking(fails="dpkg"))
+
+    if fails:
+        with pytest.raises(FlashError, match="no network"):
+            flash()
+    else:
+        flash()
+    assert seen[0] == ["other.list"]
+    assert sorted(path.name for path in lists.iterdir()) == ["nvidia-l4t-apt-source.list", "other.list"]
+
+
 def test_without_a_network_both_reasons_are_named(l4t: Path, deb: Path, password: Path) -> None:
     class Offline(TinyRunner):
         def __call__(self, words: Sequence[str], stdin: str = "") -> str:
