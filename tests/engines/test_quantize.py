@@ -175,23 +175,32 @@ def test_the_patch_embedding_is_quantized_too(exported: dict[str, ModelProto], l
     assert [made_by[name].op_type for name in product.input] == ["DequantizeLinear", "DequantizeLinear"]
 
 
-def test_a_conv_is_quantized_per_output_channel() -> None:
-    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32) * np.float32([[[[1]]], [[[9]]]] * 2)
-    conv = helper.make_node("Conv", ["x", "w"], ["y"], name="eye/Conv_0", pads=[1, 1, 1, 1])
+def _conv(channels: int) -> tuple[ModelProto, np.ndarray]:
+    """Of ``channels`` to 4, and its weight, in which every second output is 9 times as large."""
+    weight = np.random.default_rng(0).normal(size=(4, channels, 3, 3)) * np.array([[[[1]]], [[[9]]]] * 2)
     graph = helper.make_graph(
-        [conv],
+        [helper.make_node("Conv", ["x", "w"], ["y"], name="eye/Conv_0", pads=[1, 1, 1, 1])],
         "eye",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 6, 6])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, 6, 6])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 6, 6])],
-        [numpy_helper.from_array(weight, "w")],
+        [numpy_helper.from_array(weight.astype(np.float32), "w")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    image = np.random.default_rng(1).uniform(-2, 2, (1, 3, 6, 6)).astype(np.float32)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), weight
+
+
+def test_a_conv_is_quantized_per_output_channel() -> None:
+    model, weight = _conv(4)
+    image = np.random.default_rng(1).uniform(-2, 2, (1, 4, 6, 6)).astype(np.float32)
     result = quantize(model, {"x": 2.0}).model
     stored = {t.name: numpy_helper.to_array(t) for t in result.graph.initializer}
     np.testing.assert_allclose(stored["w__scale"], np.abs(weight).max(axis=(1, 2, 3)) / LEVELS, rtol=1e-3)
     before, after = (GraphRunner.of_model(m).run({"x": image})["y"] for m in (model, result))
     assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+
+
+def test_a_conv_of_an_image_s_three_channels_stays_in_float() -> None:
+    assert find_sites(_conv(3)[0]) == []
+    assert len(find_sites(_conv(8)[0])) == 1
 
 
 def test_a_stack_of_weights_stays_in_float() -> None:
