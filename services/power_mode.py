@@ -1,7 +1,7 @@
 """Sets a Jetson's power mode: ``python -m jetvla.services.power_mode N``, as root, before an engine is compiled for it.
 
 A change that needs a reboot nvpmodel makes only after a yes at a terminal. Without one it is left to nvpmodel.service,
-which sets at boot what the file of nvpmodel's says; what is in force until then is kept, for engines are compiled for it.
+which at boot sets what nvpmodel's file says. What is in force until then is noted, for engines are compiled for it.
 """
 
 from __future__ import annotations

@@ -25,9 +25,8 @@ def power(system: System) -> Iterator[Finding]:
 
 def _mode(system: System) -> Finding:
     if until_reboot := mode_until_reboot(system.root):
-        detail = (
-            f"mode {int(until_reboot)} until the reboot that mode {mode_at_boot(system.root).lstrip('0') or 0} needs"
-        )
+        next_mode = int(mode_at_boot(system.root) or until_reboot)
+        detail = f"mode {int(until_reboot)} until the reboot that mode {next_mode} needs"
         return Finding("power mode", False, detail, "sudo reboot", needed=False)
     answer = system.ask(("nvpmodel", "-q")) or ""
     found = re.search(r"NV Power Mode: *(\S+)\s+(\d+)", answer)

@@ -15,10 +15,10 @@ from jetvla.services.doctor.system import System
 GUARD = "jetvla-guard.service"
 # The service may write nowhere else.
 _STATUS = "/run/jetvla/status.json"
-# Kernel, sched_rt_global_constraints and __sched_setscheduler: without a limit for all, groups are not asked for theirs.
+# The kernel's __sched_setscheduler asks for a control group's own limit only while there is one for all of them.
 _REFUSED = (
-    f"'sudo systemctl restart {GUARD}' if its limit was set since; a kernel with CONFIG_RT_GROUP_SCHED gives real time to "
-    "no service until 'sudo sysctl kernel.sched_rt_runtime_us=-1', which also ends its limit for all real-time programs"
+    f"'sudo systemctl restart {GUARD}' if its limit was set since; a kernel with CONFIG_RT_GROUP_SCHED gives real time "
+    "to no service until 'sudo sysctl kernel.sched_rt_runtime_us=-1', which also ends its limit for all such programs"
 )
 
 

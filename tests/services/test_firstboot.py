@@ -88,7 +88,8 @@ def test_ros_is_as_its_own_script_says(tmp_path: Path) -> None:
     setup = tmp_path / "opt/ros/humble/setup.sh"
     setup.parent.mkdir(parents=True)
     setup.write_text(
-        'echo loud\nexport PYTHONPATH=/opt/ros/here:"$PYTHONPATH" ROS_DISTRO=humble SECRET=1\nexport PATH=/opt/ros/humble/bin:"$PATH"\n'
+        'echo loud\nexport PYTHONPATH=/opt/ros/here:"$PYTHONPATH" ROS_DISTRO=humble SECRET=1\n'
+        'export PATH=/opt/ros/humble/bin:"$PATH"\n'
     )
     assert environment(tmp_path).splitlines() == [
         'PATH="/opt/ros/humble/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"',

@@ -246,7 +246,7 @@ def test_a_status_file_is_written_whole_or_not_at_all(
     jetson: Jetson, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def full(descriptor: int, mode: int) -> None:
-        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent == jetson.status.parent:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().parent == jetson.status.parent:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fchmod", full)

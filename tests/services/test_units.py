@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.nvpmodel import IN_FORCE
+from jetvla.services.firstboot import DROP_IN, drop_ins
+from jetvla.services.firstboot import UNITS as DROP_INS
 
 UNITS = Path(__file__).parents[2] / "services/units"
 LONG_RUNNING = ("jetvla-guard", "jetvla-policy", "jetvla-health")
@@ -53,6 +55,25 @@ def test_systemd_finds_nothing_to_complain_about(analyze: str, placed: Path) -> 
     assert "jetvla" not in said
 
 
+def test_a_device_that_is_not_there_is_nothing_to_complain_about(analyze: str, placed: Path) -> None:
+    online = placed / "machine/sys/devices/system/cpu/online"
+    online.parent.mkdir(parents=True)
+    online.write_text("0-3,6\n")
+    place = Path("jetvla-policy.service.d") / DROP_IN
+    drop_in, former = placed / place, placed / "machine" / DROP_INS / place
+    for path in (drop_in, former):
+        path.parent.mkdir(parents=True)
+    former.write_text("DeviceAllow=/dev/nvgpu/none/ctrl rw\n")
+    drop_in.write_text(drop_ins(placed / "machine")[DROP_INS / place])
+    assert "CPUAffinity=0 1 2 3\nDeviceAllow=/dev/nvgpu/none/ctrl rw\n" in drop_in.read_text()
+    unit = placed / "jetvla-policy.service"
+    said = ran(analyze, "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert "jetvla" not in said
+    drop_in.write_text(drop_in.read_text() + "CPUAffinity=none\n")
+    said = ran(analyze, "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert DROP_IN in said
+
+
 # As JetPack has them, as far as their order goes.
 JETPACK = {
     "nvfb.service": "",
@@ -70,7 +91,7 @@ def test_beside_jetpacks_own_units_no_order_is_a_circle(analyze: str, placed: Pa
         (placed / name).write_text(text)
         (wants / name).symlink_to(placed / name)
     (wants / "jetvla.target").symlink_to(placed / "jetvla.target")
-    units = [*sorted(placed.glob("jetvla*.[st]*")), "multi-user.target"]
+    units = [*sorted(placed.glob("*.service")), placed / "jetvla.target", "multi-user.target"]
     said = ran(analyze, "verify", "--man=no", *units, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
     assert not re.search("jetvla|cycle", said), said
 
