@@ -7,6 +7,8 @@ import platform
 import re
 from pathlib import Path
 
+from jetvla.runtime.nvpmodel import mode_until_reboot
+
 _GLOBS = {
     "cpu_clock_khz": "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq",
     "cpu_governor": "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
@@ -28,6 +30,8 @@ def environment(root: Path = Path("/")) -> dict[str, str]:
     }
     for name, pattern in _GLOBS.items():
         found[name] = " ".join(sorted({_read(path).strip() for path in root.glob(pattern)}))
+    if until_reboot := mode_until_reboot(root):
+        found["power_mode"] = f"pmode:{until_reboot}"
     return {name: value for name, value in found.items() if value}
 
 

@@ -9,6 +9,8 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from jetvla.runtime.nvpmodel import mode_at_boot, mode_until_reboot
+
 # Extensions that decide which kernels a library picks, as /proc/cpuinfo names them on x86-64 and aarch64.
 _INSTRUCTION_SETS = {
     *(
@@ -46,7 +48,7 @@ class Machine:
             driver=_match(root / "sys/module/nvidia/version", r"(\S+)"),
             jetpack=_match(root / "etc/nv_tegra_release", r"# (R\d+ \(release\), REVISION: [\d.]+)"),
             cpu=_instruction_set(root / "proc/cpuinfo"),
-            power_mode=_match(root / "var/lib/nvpmodel/status", r"pmode:(\d+)"),
+            power_mode=mode_until_reboot(root) or mode_at_boot(root),
         )
 
 

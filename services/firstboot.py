@@ -7,6 +7,7 @@ This writes it as drop-ins of systemd and as an environment file, tells systemd 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -23,6 +24,9 @@ _ENOUGH_CPUS = 4
 # Tegra's and NVIDIA's nodes, and those that every GPU driver makes; disks (nvme*) and firmware (nvram) are none.
 _NVIDIA = ("nvhost-*", "nvidia*", "nvmap", "nvsciipc", "nvgpu/*/*", "nvidia-caps/*")
 _DEVICES = (*_NVIDIA, "dri/*", "host1x-fence", "media*", "v4l-subdev*")
+# All of it: what ROS 2's script makes of it is the services' PATH, and nvpmodel is in /usr/sbin.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ONLINE = "sys/devices/system/cpu/online"
 _ROS_SETUP = "opt/ros/*/setup.sh"
 _ROS_NAMES = (
     "AMENT_PREFIX_PATH",
@@ -36,8 +40,8 @@ _ROS_NAMES = (
 
 
 def main() -> int:
-    """0; what cannot be written is an OSError."""
-    changed = write(Path("/"), drop_ins(Path("/"), os.cpu_count() or 1) | {ENVIRONMENT: environment(Path("/"))})
+    """0; what cannot be read or written is an OSError."""
+    changed = write(Path("/"), drop_ins(Path("/")) | {ENVIRONMENT: environment(Path("/"))})
     for path in changed:
         print(f"written for this machine: /{path}")
     if any(path.is_relative_to(UNITS) for path in changed):
@@ -45,13 +49,15 @@ def main() -> int:
     return 0
 
 
-def drop_ins(root: Path, cpus: int) -> dict[Path, str]:
+def drop_ins(root: Path) -> dict[Path, str]:
     """Contents by path below ``root``."""
+    cpus = _online(root)
     lines = ["# Written by jetvla-firstboot for this machine; what you write into another file here is kept."]
     lines.append("[Service]")
-    if cpus >= _ENOUGH_CPUS:
-        lines.append(f"CPUAffinity=0-{cpus - 2}")
-    lines += [f"DeviceAllow={node} rw" for node in sorted(_nodes(root / "dev"))]
+    if len(cpus) >= _ENOUGH_CPUS:
+        lines.append(f"CPUAffinity={' '.join(str(cpu) for cpu in cpus[:-1])}")
+    # A driver may be late at one boot. To systemd a node that is not there is nothing; one that is not named is denied.
+    lines += [f"DeviceAllow={node} rw" for node in sorted(_nodes(root / "dev") | _known(root))]
     text = "\n".join(lines) + "\n"
     return {UNITS / f"{unit}.d" / DROP_IN: text for unit in _COMPUTING}
 
@@ -63,7 +69,7 @@ def environment(root: Path) -> str:
         return "# No ROS 2 in /opt/ros.\n"
     ran = subprocess.run(
         ["/bin/sh", "-c", '. "$1" >&2 && env -0', "sh", str(scripts[-1])],
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        env={"PATH": _PATH},
         check=True,
         stdout=subprocess.PIPE,
     )
@@ -76,6 +82,19 @@ def _assignments(found: Mapping[str, str]) -> Iterator[str]:
         if name in found:
             quoted = found[name].replace("\\", "\\\\").replace('"', '\\"')
             yield f'{name}="{quoted}"\n'
+
+
+def _online(root: Path) -> list[int]:
+    """Numbers of the CPUs that are online, which a power mode decides; ``0-3,6`` has a gap."""
+    ranges = [part.split("-") for part in (root / _ONLINE).read_text(encoding="ascii").strip().split(",")]
+    return [cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)]
+
+
+def _known(root: Path) -> set[str]:
+    """The nodes that were let at a former boot."""
+    former = [root / UNITS / f"{unit}.d" / DROP_IN for unit in _COMPUTING]
+    text = "".join(path.read_text(encoding="utf-8") for path in former if path.is_file())
+    return set(re.findall(r"^DeviceAllow=(/dev/\S+) rw$", text, re.MULTILINE))
 
 
 def _nodes(folder: Path) -> set[str]:

@@ -35,7 +35,7 @@ _AUDIT_FIELDS = frozenset(
     )
 )
 _SAID = ("instruction", "text")
-_FILES = ("/etc/nv_tegra_release", "/etc/os-release", "/var/lib/nvpmodel/status")
+_FILES = ("/etc/nv_tegra_release", "/etc/os-release", "/var/lib/nvpmodel/status", "/run/jetvla-clocks/in-force")
 README = "README.txt"
 _README = """Made by 'jetvla doctor --archive'.
 

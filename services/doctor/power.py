@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from jetvla.runtime.nvpmodel import mode_at_boot, mode_until_reboot
 from jetvla.runtime.telemetry.power.readiness import power_readiness
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.system import System
@@ -23,6 +24,10 @@ def power(system: System) -> Iterator[Finding]:
 
 
 def _mode(system: System) -> Finding:
+    if until_reboot := mode_until_reboot(system.root):
+        next_mode = int(mode_at_boot(system.root) or until_reboot)
+        detail = f"mode {int(until_reboot)} until the reboot that mode {next_mode} needs"
+        return Finding("power mode", False, detail, "sudo reboot", needed=False)
     answer = system.ask(("nvpmodel", "-q")) or ""
     found = re.search(r"NV Power Mode: *(\S+)\s+(\d+)", answer)
     detail = f"{found[1]} (mode {found[2]})" if found else "nvpmodel does not tell"

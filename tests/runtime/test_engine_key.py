@@ -45,6 +45,13 @@ def test_a_jetson_is_recognised(tmp_path: Path) -> None:
     assert machine.cpu.split()[1:] == ["asimd", "asimddp", "asimdhp"]
 
 
+def test_the_power_mode_in_force_until_a_reboot_counts(tmp_path: Path) -> None:
+    root = written(tmp_path, JETSON | {"run/jetvla-clocks/in-force": "0001\n"})
+    assert Machine.here(root).power_mode == "0001"
+    (root / "run/jetvla-clocks/in-force").unlink()
+    assert Machine.here(root).power_mode == "0002"
+
+
 def test_a_machine_without_any_of_it_has_empty_strings(tmp_path: Path) -> None:
     machine = Machine.here(tmp_path)
     assert (machine.cuda, machine.driver, machine.jetpack, machine.gpu, machine.power_mode) == ("",) * 5

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from jetvla.runtime.nvpmodel import IN_FORCE
+from jetvla.services.firstboot import DROP_IN, drop_ins
+from jetvla.services.firstboot import UNITS as DROP_INS
+
 UNITS = Path(__file__).parents[2] / "services/units"
 LONG_RUNNING = ("jetvla-guard", "jetvla-policy", "jetvla-health")
 # Exposure at most, of 100; a unit without any hardening has 92.
@@ -49,6 +53,93 @@ def test_systemd_finds_nothing_to_complain_about(analyze: str, placed: Path) -> 
     assert len(units) == 8
     said = ran(analyze, "verify", "--man=no", *units, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
     assert "jetvla" not in said
+
+
+def test_a_device_that_is_not_there_is_nothing_to_complain_about(analyze: str, placed: Path) -> None:
+    online = placed / "machine/sys/devices/system/cpu/online"
+    online.parent.mkdir(parents=True)
+    online.write_text("0-3,6\n")
+    place = Path("jetvla-policy.service.d") / DROP_IN
+    drop_in, former = placed / place, placed / "machine" / DROP_INS / place
+    for path in (drop_in, former):
+        path.parent.mkdir(parents=True)
+    former.write_text("DeviceAllow=/dev/nvgpu/none/ctrl rw\n")
+    drop_in.write_text(drop_ins(placed / "machine")[DROP_INS / place])
+    assert "CPUAffinity=0 1 2 3\nDeviceAllow=/dev/nvgpu/none/ctrl rw\n" in drop_in.read_text()
+    unit = placed / "jetvla-policy.service"
+    said = ran(analyze, "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert "jetvla" not in said
+    drop_in.write_text(drop_in.read_text() + "CPUAffinity=none\n")
+    said = ran(analyze, "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert DROP_IN in said
+
+
+# As JetPack has them, as far as their order goes.
+JETPACK = {
+    "nvfb.service": "",
+    "nv.service": "After=nvfb.service",
+    "nvpower.service": "After=systemd-modules-load.service",
+    "nvpmodel.service": "After=nv.service nvpower.service",
+}
+
+
+def test_beside_jetpacks_own_units_no_order_is_a_circle(analyze: str, placed: Path) -> None:
+    wants = placed / "multi-user.target.wants"
+    wants.mkdir()
+    for name, order in JETPACK.items():
+        text = f"[Unit]\nDescription={name}\n{order}\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
+        (placed / name).write_text(text)
+        (wants / name).symlink_to(placed / name)
+    (wants / "jetvla.target").symlink_to(placed / "jetvla.target")
+    units = [*sorted(placed.glob("*.service")), placed / "jetvla.target", "multi-user.target"]
+    said = ran(analyze, "verify", "--man=no", *units, SYSTEMD_UNIT_PATH=f"{placed}:", PATH="/usr/bin:/bin")
+    assert not re.search("jetvla|cycle", said), said
+
+
+def setting(unit: str, name: str) -> list[str]:
+    """Every value of a setting, in the order of the file."""
+    return re.findall(rf"^{name}=(.*)$", (UNITS / unit).read_text(), re.MULTILINE)
+
+
+def test_the_machine_is_looked_at_when_its_power_mode_is_set_and_before_it_is_used() -> None:
+    after, before = (setting("jetvla-firstboot.service", name)[0].split() for name in ("After", "Before"))
+    assert {"nv.service", "nvpmodel.service", "jetvla-clocks.service"} <= set(after)
+    assert {"jetvla-compile.service", "jetvla-guard.service", "jetvla-policy.service"} <= set(before)
+
+
+JETSON_CLOCKS = """\
+#!/bin/sh
+echo "$*" >> calls
+if [ "$1" = --store ]; then test ! -e "$2" && touch "$2"; fi
+"""
+
+
+def test_clocks_can_be_set_restored_and_set_again(tmp_path: Path) -> None:
+    """jetson_clocks asks before it overwrites a file, and the folder outlives the service."""
+    program = tmp_path / "jetson_clocks"
+    program.write_text(JETSON_CLOCKS)
+    program.chmod(0o755)
+    (tmp_path / "jetvla-clocks").mkdir()
+    starts, stops, after = (setting("jetvla-clocks.service", n) for n in ("ExecStart", "ExecStop", "ExecStopPost"))
+    for line in [*starts[1:], *stops, *after] * 2:
+        command = line.replace("/run/jetvla-clocks", f"{tmp_path}/jetvla-clocks")
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        subprocess.run(["/bin/sh", "-c", command], env=environment, cwd=tmp_path, check=True)
+    store, restore = (f"--{what} {tmp_path}/jetvla-clocks/before" for what in ("store", "restore"))
+    assert (tmp_path / "calls").read_text().splitlines() == [store, "", restore] * 2
+
+
+def test_the_power_mode_in_force_is_known_as_long_as_the_boot_lasts() -> None:
+    unit = "jetvla-clocks.service"
+    assert f"/run/{setting(unit, 'RuntimeDirectory')[0]}" == f"/{IN_FORCE.parent}"
+    assert setting(unit, "RuntimeDirectoryPreserve") == ["yes"]
+    assert setting(unit, "RuntimeDirectoryMode") == []
+
+
+def test_without_a_power_mode_its_program_gets_an_empty_one() -> None:
+    text = (UNITS / "jetvla-clocks.service").read_text()
+    assert setting("jetvla-clocks.service", "ExecStart")[0].endswith(" ${JETVLA_POWER_MODE}")
+    assert text.index("\nEnvironment=JETVLA_POWER_MODE=\n") < text.index("\nEnvironmentFile=")
 
 
 @pytest.mark.parametrize("name", [*LONG_RUNNING, "jetvla-compile"])

@@ -11,8 +11,9 @@ from pathlib import Path
 from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.memory.driver import Gpu, find_gpu
+from jetvla.runtime.nvpmodel import PowerMode, power_mode
 from jetvla.runtime.telemetry.attribute import text
-from jetvla.runtime.telemetry.environment.jetson import PowerMode, jetpack_version, power_mode
+from jetvla.runtime.telemetry.environment.jetson import jetpack_version
 from jetvla.runtime.telemetry.environment.processor import cpu_clocks, cpu_model, under_hypervisor
 from jetvla.runtime.telemetry.environment.record import Clocks, Environment, Missing
 from jetvla.runtime.telemetry.environment.versions import installed

@@ -14,7 +14,7 @@ from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import MissingDependency
 from jetvla.runtime.memory.driver import Gpu
 from jetvla.services.cli import main
-from jetvla.services.doctor import gpu, scheduling
+from jetvla.services.doctor import gpu
 from jetvla.services.doctor.accounts import accounts
 from jetvla.services.doctor.cameras import cameras
 from jetvla.services.doctor.engine import engine
@@ -152,6 +152,15 @@ def test_power_mode_and_clocks_of_a_jetson(jetson: System, put: Put, answers: ob
     assert not clocks.needed
 
 
+def test_a_power_mode_that_waits_for_a_reboot_is_named(jetson: System, put: Put, answers: object) -> None:
+    answers.known["nvpmodel -q"] = "NV Power Mode: 15W\n0\n"  # type: ignore[attr-defined]
+    put("/var/lib/nvpmodel/status", "pmode:0000\n")
+    put("/run/jetvla-clocks/in-force", "0002\n")
+    mode = list(power(jetson))[1]
+    assert (mode.ready, mode.needed, mode.remedy) == (False, False, "sudo reboot")
+    assert mode.detail == "mode 2 until the reboot that mode 0 needs"
+
+
 def test_elsewhere_there_are_sensors_at_most(system: System) -> None:
     (sensors,) = power(system)
     assert (sensors.what, sensors.ready, sensors.needed) == ("power and heat", False, False)
@@ -207,47 +216,6 @@ def test_a_failed_and_a_disabled_service_are_named(system: System, answers: obje
     ready = {name for name, finding in found.items() if finding.ready}
     assert ready == set(UNITS) - {f"jetvla-{name}.service" for name in ("policy", "guard", "health")}
     assert all(finding.needed for finding in found.values())
-
-
-class Kernel:
-    """Gives FIFO, or not."""
-
-    def __init__(self, gives: bool) -> None:
-        self._gives, self._priority = gives, 0
-
-    def set_fifo(self, priority: int) -> None:
-        if not self._gives:
-            raise PermissionError(1, "Operation not permitted")
-        self._priority = priority
-
-    def fifo_priority(self) -> int:
-        return self._priority
-
-    def set_slice_ns(self, ns: int) -> None: ...
-
-    def slice_ns(self) -> int:
-        return 0
-
-    def set_slack_ns(self, ns: int) -> None: ...
-
-    def slack_ns(self) -> int:
-        return 50_000
-
-
-def test_whether_fifo_is_permitted_is_tried() -> None:
-    assert scheduling.here(Kernel(gives=True)).ready
-    refused = scheduling.here(Kernel(gives=False))
-    assert not refused.ready
-    assert "SCHED_FIFO: Operation not permitted" in refused.detail
-
-
-def test_a_service_without_a_right_to_fifo_is_a_fault(system: System, answers: object) -> None:
-    known = answers.known  # type: ignore[attr-defined]
-    known["systemctl show jetvla-guard"] = "LoadState=loaded\nLimitRTPRIO=0\n"
-    first = next(iter(scheduling.scheduling(system)))
-    assert (first.ready, first.needed, first.detail) == (False, True, "LimitRTPRIO=0")
-    known["systemctl show jetvla-guard"] = "LoadState=loaded\nLimitRTPRIO=99\n"
-    assert next(iter(scheduling.scheduling(system))).ready
 
 
 def test_keys_that_are_trusted_and_one_that_should_not_be_there(system: System, config: Path, put: Put) -> None:

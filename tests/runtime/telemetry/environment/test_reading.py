@@ -134,7 +134,7 @@ def test_a_power_mode_that_is_not_told_has_its_reason(tmp_path: Path, script: st
 
 
 def test_an_nvpmodel_that_hangs_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jetvla.runtime.telemetry.environment.jetson._ANSWER_S", 0.1)
+    monkeypatch.setattr("jetvla.runtime.nvpmodel._ANSWER_S", 0.1)
     environment = read_environment(nvpmodel(tmp_path, "exec sleep 600"), no_gpu)
     assert "did not answer" in why(environment, "power_mode")
 
@@ -143,6 +143,16 @@ def test_a_power_mode_that_only_nvpmodel_tells_gets_its_number(tmp_path: Path) -
     said = "NV Fan Mode:quiet\\nNV Power Mode: MAXN\\n0\\n"
     environment = read_environment(nvpmodel(tmp_path, f'printf "{said}"'), no_gpu)
     assert (environment.power_mode, environment.machine.power_mode) == ("MAXN", "0000")
+
+
+def test_the_power_mode_in_force_until_a_reboot_is_told(tmp_path: Path) -> None:
+    root = nvpmodel(tmp_path, 'printf "NV Power Mode: MAXN\\n0\\n"')
+    write(root, {"etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=15W >\n"})
+    write(root, {"var/lib/nvpmodel/status": "pmode:0000\n", "run/jetvla-clocks/in-force": "0001\n"})
+    environment = read_environment(root, no_gpu)
+    assert (environment.power_mode, environment.machine.power_mode) == ("15W", "0001")
+    (root / "etc/nvpmodel.conf").unlink()
+    assert why(read_environment(root, no_gpu), "power_mode") == "/etc/nvpmodel.conf does not name mode 1"
 
 
 def test_a_package_that_was_removed_is_not_installed(tmp_path: Path) -> None:
