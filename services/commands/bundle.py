@@ -1,6 +1,6 @@
 """Install, try and go back: the bundles of this device.
 
-  jetvla bundle pack FOLDER -o F.jetvla   one file to carry around
+  jetvla bundle pack FOLDER -o F.jetvla   one file to carry around; a signed one is verified with --trusted DIR
   jetvla bundle install FILE|FOLDER       verify, run the golden samples, make it current and put it on trial
   jetvla bundle update URL                the same with what a fleet's server offers this device
   jetvla bundle list                      what is installed, which one is current, on trial, or the one to go back to
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (install, update):
         action.add_argument("--skip-golden", action="store_true", help="do not run the golden samples; logged")
         action.add_argument("--no-activate", action="store_true", help="do not make it current")
-    for action in (install, update, activate, rollback):
+    for action in (pack, install, update, activate, rollback):
         action.add_argument("--trusted", type=Path, metavar="DIR", help="folder of trusted keys")
     for action in (install, activate):
         action.add_argument("--allow-downgrade", action="store_true", help="take an older version too; logged")
@@ -109,8 +109,9 @@ def _journal() -> Iterator[None]:
 def _pack(arguments: argparse.Namespace) -> None:
     from jetvla.engines.publication import check_output
     from jetvla.runtime.archive import pack
-    from jetvla.runtime.bundle import ARCHIVE_SUFFIX, Bundle
+    from jetvla.runtime.bundle import ARCHIVE_SUFFIX, SIGNATURE, Bundle
     from jetvla.runtime.errors import ConfigError
+    from jetvla.runtime.keys import load_trusted
 
     output = arguments.output
     if output.suffix != ARCHIVE_SUFFIX:
@@ -118,12 +119,19 @@ def _pack(arguments: argparse.Namespace) -> None:
     check_output(output, arguments.overwrite)
     if output.resolve().is_relative_to(arguments.folder.resolve()):
         raise ConfigError(f"{output} would lie within the bundle, and no such file belongs there; choose another -o")
-    bundle = Bundle.open(arguments.folder, None)
+    signed = (arguments.folder / SIGNATURE).is_file()
+    if signed and arguments.trusted is None:
+        raise ConfigError(
+            f"{arguments.folder} is signed, and is packed with its signature verified: give the folder of the public "
+            "keys that may have signed it, --trusted DIR"
+        )
+    bundle = Bundle.open(arguments.folder, None if arguments.trusted is None else load_trusted(arguments.trusted))
     try:
         pack(bundle.path, output)
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}; make room, or choose another -o") from error
     print(f"{output}: {bundle.manifest.name} version {bundle.manifest.version}, digest {bundle.digest}")
+    print(f"signed by {bundle.signer.name}" if bundle.signer is not None else "unsigned: no device installs it")
 
 
 def _install(arguments: argparse.Namespace) -> None:

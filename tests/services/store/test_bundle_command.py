@@ -40,8 +40,10 @@ def test_from_a_packed_file_to_a_rollback(
     make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed = tmp_path / "first.jetvla"
-    assert main(["bundle", "pack", str(make(1)), "-o", str(packed)]) == 0
-    assert "version 1, digest " in capsys.readouterr().out
+    assert main(["bundle", "pack", str(make(1)), "-o", str(packed), "--trusted", str(make.keys)]) == 0
+    said = capsys.readouterr().out
+    assert "version 1, digest " in said
+    assert "signed by test" in said
     assert run(config, "install", str(packed)) == 0
     said = capsys.readouterr().out
     assert "golden samples: error " in said
@@ -103,7 +105,7 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
     make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle, packed = make(1), tmp_path / "b.jetvla"
-    pack = ["bundle", "pack", str(bundle), "-o", str(packed)]
+    pack = ["bundle", "pack", str(bundle), "-o", str(packed), "--trusted", str(make.keys)]
     assert main(pack) == 0
     first = packed.read_bytes()
     assert main(pack) == 1
@@ -120,6 +122,24 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
         assert text in capsys.readouterr().err
     assert packed.read_bytes() == first
     assert Bundle.open(bundle, None)
+
+
+def test_a_signature_is_verified_before_packing_and_an_unsigned_bundle_is_said_to_be(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, packed = make(1), tmp_path / "b.jetvla"
+    pack, trusted = ["bundle", "pack", str(bundle), "-o", str(packed)], ["--trusted", str(make.keys)]
+    manifest = bundle / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 3'))
+    for arguments, words in (([], "--trusted DIR"), (trusted, "not signed by a trusted key")):
+        assert main([*pack, *arguments]) == 1
+        assert words in capsys.readouterr().err
+    (bundle / "manifest.sig").unlink()
+    assert main([*pack, *trusted]) == 1
+    assert not packed.exists()
+    capsys.readouterr()
+    assert main(pack) == 0
+    assert "unsigned: no device installs it" in capsys.readouterr().out
 
 
 def test_a_device_without_a_configuration_takes_options(
