@@ -213,8 +213,10 @@ def _tell(store: Store, digest: str) -> None:
     if digest != store.current:
         print("installed, and not current")
         return
-    trial = "current, and on trial" if store.trial is not None else "current"
-    print(f"{trial}; it runs from the next start of guard and policy, or when the health service restarts them")
+    state = "current" if store.trial is None else "current, and on trial"
+    if store.trial is not None and store.previous is None:
+        state += " with no previous bundle to go back to"
+    print(f"{state}; it runs from the next start of guard and policy, or when the health service restarts them")
 
 
 def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:
