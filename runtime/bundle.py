@@ -113,7 +113,9 @@ def digest_files(folder: Path) -> dict[str, FileSpec]:
 
 def _check_signature(path: Path, raw: bytes, trusted: tuple[TrustedKey, ...]) -> TrustedKey:
     if not (path / SIGNATURE).is_file():
-        raise BundleError(f"{path}: {SIGNATURE} is missing, so the bundle is unsigned; build it with --key")
+        raise BundleError(
+            f"{path}: {SIGNATURE} is missing, so the bundle is unsigned; sign it with 'jetvla bundle sign'"
+        )
     return find_signer(raw, (path / SIGNATURE).read_bytes(), trusted)
 
 

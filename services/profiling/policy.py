@@ -25,7 +25,7 @@ class GoldenState:
 
     def feel(self) -> NDArray[np.float32]:
         """float32 [S] in the manifest's order."""
-        return self._state.copy()
+        return np.array(self._state)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -66,4 +66,6 @@ def _signature(bundle: Bundle) -> Verdict:
     if (bundle.path / SIGNATURE).is_file():
         detail = "It is signed; --trusted DIR checks by whom."
         return Verdict(question, "Signed, signer not checked", detail, "warning")
-    return Verdict(question, "Unsigned", "A robot runs signed bundles only: build it with --key.", "warning")
+    return Verdict(
+        question, "Unsigned", "A robot runs signed bundles only: sign it with 'jetvla bundle sign'.", "warning"
+    )

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.archive import pack
+from jetvla.runtime.bundle import SIGNATURE, Bundle
+from jetvla.runtime.errors import BundleError
+from jetvla.runtime.keys import create_key_pair, load_trusted
 from jetvla.services.cli import main
 from jetvla.services.commands import bundle as command
 from jetvla.services.store.changes import changing
@@ -140,6 +143,43 @@ def test_a_signature_is_verified_before_packing_and_an_unsigned_bundle_is_said_t
     capsys.readouterr()
     assert main(pack) == 0
     assert "unsigned: no device installs it" in capsys.readouterr().out
+
+
+def test_a_bundle_is_signed_after_it_was_built(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, packed, trusted = make(1), tmp_path / "b.jetvla", load_trusted(make.keys)
+    (bundle / SIGNATURE).unlink()
+    pack(bundle, packed)
+    create_key_pair("other", tmp_path / "others")
+    for path in (bundle, packed):
+        sign = ["bundle", "sign", str(path), "--key"]
+        assert main([*sign, str(tmp_path / "others" / "other.key")]) == 0
+        with pytest.raises(BundleError, match="not signed by a trusted key"):
+            verify(open_source(path), trusted)
+        assert main([*sign, str(make.key)]) == 1
+        assert "--overwrite" in capsys.readouterr().err
+        assert main([*sign, str(make.key), "--overwrite"]) == 0
+        verify(open_source(path), trusted)
+    kept = (bundle / SIGNATURE).read_bytes()
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("jetvla.services.bundle_signature.sync", full)
+        assert (
+            main(["bundle", "sign", str(bundle), "--key", str(tmp_path / "others" / "other.key"), "--overwrite"]) == 1
+        )
+    assert (bundle / SIGNATURE).read_bytes() == kept
+    assert sorted(tmp_path.rglob("*")) == before
+    (bundle / "golden.npz").write_bytes(b"rot")
+    (bundle / SIGNATURE).unlink()
+    capsys.readouterr()
+    assert main(["bundle", "sign", str(bundle), "--key", str(make.key)]) == 1
+    assert "golden.npz is altered" in capsys.readouterr().err
+    assert not (bundle / SIGNATURE).exists()
 
 
 def test_a_device_without_a_configuration_takes_options(
