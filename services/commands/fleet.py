@@ -93,8 +93,8 @@ def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None
         verified = withdrawn
     elif arguments.trusted is None:
         raise ConfigError(
-            "a bundle is published with its signature verified, or every device would refuse it: give the folder of "
-            "the public keys that the devices trust, --trusted DIR"
+            "a bundle's signature is verified before it is published, for devices refuse what they do not trust: give "
+            "the folder of the public keys that they trust, --trusted DIR"
         )
     else:
         verified = verify(source, load_trusted(arguments.trusted))

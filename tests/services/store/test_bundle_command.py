@@ -118,6 +118,8 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
     assert verify(open_source(packed), None).digest == Bundle.open(bundle, None).digest
     for arguments, text in (
         ([str(tmp_path / "keys"), "-o", str(packed), "--overwrite"], "is not a bundle"),
+        ([str(bundle / "golden.npz"), "-o", str(packed), "--overwrite"], "is a file, and no bundle's folder"),
+        ([str(packed), "-o", str(tmp_path / "c.jetvla")], "is a packed bundle; unpack it first"),
         ([str(bundle), "-o", str(tmp_path / "b.tar")], r"does not end in .jetvla"),
         ([str(bundle), "-o", str(bundle / "b.jetvla")], "would lie within the bundle"),
     ):
