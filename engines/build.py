@@ -43,6 +43,7 @@ from jetvla.runtime.manifest import (
     Manifest,
     Normalization,
     Precision,
+    PrecisionReport,
     TextSpec,
 )
 
@@ -53,6 +54,8 @@ LANGUAGE, STEP = "language.fp32", "step.fp32"
 TOKENIZER, EMBEDDING, GOLDEN = "tokenizer.json", "embedding.npy", "golden.npz"
 _BUILDERS = ("jetvla", "torch", "transformers", "onnx", "onnxruntime")
 _NO_INFLUENCE = 1e-6
+# Fewer hardly show a robot's variety: one light, one place of the object.
+FEW_EPISODES = 3
 # Another machine sums in another order, and INT8 results differ with the instruction set: the golden tolerance is
 # this many times the error measured here, and never below the floor.
 _MARGIN = 4.0
@@ -124,6 +127,10 @@ def _write_manifest(manifest: Manifest, folder: Path, key: Ed25519PrivateKey | N
     (folder / MANIFEST).write_bytes(raw)
 
 
+def _episodes(names: tuple[str, ...]) -> str:
+    return f"{len(names)} episode{'' if len(names) == 1 else 's'}"
+
+
 class _Builder:
     def __init__(
         self,
@@ -164,6 +171,7 @@ class _Builder:
         )
         for variant in variants:
             self._keep(variant)
+        self._sum_up([variant.report for variant in variants])
         return self._describe(text, parity, variants, self._write_golden(parity, variants))
 
     def _ranges(self) -> Ranges | None:
@@ -214,6 +222,21 @@ class _Builder:
         if report.written and variant.model is not None:
             self._graphs[name] = write_graph(variant.model, self._folder / f"{name}.onnx")
         self._say(f"{name}: {'written' if report.written else 'NOT written'} ({report.reason})")
+
+    def _sum_up(self, reports: list[PrecisionReport]) -> None:
+        """What the precisions that were not written mean for who runs the bundle, and for who builds it again."""
+        halves = [r for r in reports if r.precision.endswith("fp16")]
+        if halves and not any(r.written for r in halves):
+            self._say("for a Jetson: FP32 only, since no graph in FP16 was written")
+        integers = [r for r in reports if r.precision.startswith("int8")]
+        if not integers or self._observations.source == "random observations":
+            return
+        file, observations = self._calibration, self._observations
+        episodes = observations.episodes if file is None else file.data.episodes
+        few = len(episodes) < FEW_EPISODES
+        if few or not all(r.written for r in integers):
+            counted = f"INT8: calibrated with {_episodes(episodes)}, judged by {_episodes(observations.judges)}"
+            self._say(f"WARNING: {counted}; record more, for ranges of so few may not hold" if few else counted)
 
     def _write_golden(self, parity: ErrorReport, variants: list[Variant]) -> GoldenSpec:
         samples, scale = self._observations.golden, self._observations.scale

@@ -13,6 +13,7 @@ from jetvla.calibration.ranges import Method
 from jetvla.engines.half import rounded, to_half
 from jetvla.engines.integers import Feeds, IntegerPlan, Planner, Ranges, Recipe, Smooth
 from jetvla.engines.observations import Observations
+from jetvla.engines.overflow import first_overflow
 from jetvla.engines.parity import Actions, compare, graph_actions
 from jetvla.engines.precision import SEARCH_LIMIT, Judge
 from jetvla.engines.quantize import Quantized
@@ -182,6 +183,7 @@ class _Trial:
     def variant(self, precision: Precision, integers: tuple[IntegerPlan, Quantized] | None) -> Variant:
         """The graph in ``precision``; ``integers`` are for the INT8 ones."""
         base = self._step if integers is None else integers[1].model
+        model = None
         try:
             model = to_half(base) if precision.endswith("fp16") else base
             judged = rounded(model) if precision.endswith("fp16") else model
@@ -190,7 +192,9 @@ class _Trial:
             # Nobody may insist on a graph that overflows.
             endless = (float("inf"),) * len(self._action)
             error = ErrorReport(samples=len(self._held_out), max=endless, mean=endless)
-            return self._variant(None, self._report(precision, False, str(problem), error, integers))
+            where = "" if model in (None, base) else first_overflow(base, model, self._held_out)
+            reason = f"{problem}; {where}" if where else str(problem)
+            return self._variant(None, self._report(precision, False, reason, error, integers))
         good = self.judge.score(error) <= 1
         verdict = self._verdict(error)
         reason = verdict if good else f"{verdict}: over it" + (", forced" if self._wish.force else "")

@@ -51,6 +51,8 @@ class Bundle:
         Raises:
             BundleError: naming the first thing that is wrong and what to do.
         """
+        if path.is_file() and path.suffix != ARCHIVE_SUFFIX:
+            raise BundleError(f"{path} is a file, and no bundle's folder; make one with 'jetvla build'")
         if path.is_file():
             raise BundleError(f"{path} is a packed bundle; unpack it first: tar -xf {path.name} -C FOLDER")
         if not (path / MANIFEST).is_file():
@@ -113,7 +115,9 @@ def digest_files(folder: Path) -> dict[str, FileSpec]:
 
 def _check_signature(path: Path, raw: bytes, trusted: tuple[TrustedKey, ...]) -> TrustedKey:
     if not (path / SIGNATURE).is_file():
-        raise BundleError(f"{path}: {SIGNATURE} is missing, so the bundle is unsigned; build it with --key")
+        raise BundleError(
+            f"{path}: {SIGNATURE} is missing, so the bundle is unsigned; sign it with 'jetvla bundle sign'"
+        )
     return find_signer(raw, (path / SIGNATURE).read_bytes(), trusted)
 
 

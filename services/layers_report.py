@@ -38,9 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from jetvla.engines.layers.profile import profile_layers
-    from jetvla.runtime.bundle import Bundle
     from jetvla.runtime.config import PolicyConfig
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.services.bundle_source import opened
 
     threads = "auto" if arguments.threads is None else arguments.threads
     chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines or ENGINES}
@@ -50,8 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         wrong = {e["loc"][0]: f"--{e['loc'][0]} {e['input']!r}: {e['msg']}" for e in error.errors()}
         raise ConfigError("; ".join(wrong.values())) from error
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 120)
-    bundle = Bundle.open(arguments.bundle, load_trusted(arguments.trusted))
-    result = profile_layers(bundle, config, console.print)
+    with opened(arguments.bundle, arguments.trusted) as bundle:
+        result = profile_layers(bundle, config, console.print)
     show(result, console)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(as_json(result, bundle), indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetvla.runtime.config import Config, load_config
-from jetvla.runtime.errors import ArmingError, JetvlaError
+from jetvla.runtime.errors import ArmingError, ConfigError, JetvlaError
 from jetvla.runtime.ros.session import RosSession
 
 if TYPE_CHECKING:
@@ -38,9 +38,18 @@ def add_timeout_option(parser: argparse.ArgumentParser) -> None:
 
 
 class OperatorConsole:
-    """Talks to the guard that runs with ``config``."""
+    """Talks to the guard that runs with ``config``.
+
+    Raises:
+        ConfigError: if that guard has nothing to do with ROS 2.
+    """
 
     def __init__(self, config: Config) -> None:
+        if not config.uses_ros:
+            raise ConfigError(
+                "guard.outputs: with outputs of kind log alone, and no camera, state, deadman or feedback on ROS 2, "
+                "the guard has no ROS node, and nobody can arm it or speak to it; add an output of another kind"
+            )
         self._config = config
         self._session = RosSession(f"jetvla_operator_{os.getpid()}", config.ros.namespace, config.ros.domain_id)
         self._speaker: Publisher | None = None

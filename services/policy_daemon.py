@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.policy.state import Proprioception
 from jetvla.runtime.policy.turn_spans import TurnSpans
 from jetvla.services.daemon import Service, keep_for_good, run_daemon
 from jetvla.services.policy_process import PolicyProcess
@@ -20,12 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_daemon("policy", __doc__, act, argv)
 
 
-def act(service: Service) -> None:
-    """Run the policy until ``service.asked``."""
+def act(service: Service, joints: Proprioception | None = None) -> None:
+    """Run the policy until ``service.asked``; ``joints`` None takes the configured state."""
     with (
         open_spans(service.config.spans("policy"), MonotonicClock()) as spans,
         PolicyProcess(
-            service.config, service.bundle, service.notifier, service.reloader.take, observers=(TurnSpans(spans),)
+            service.config,
+            service.bundle,
+            service.notifier,
+            service.reloader.take,
+            observers=(TurnSpans(spans),),
+            joints=joints,
         ) as process,
     ):
         keep_for_good()

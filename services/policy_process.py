@@ -23,7 +23,7 @@ from jetvla.runtime.policy.heartbeat import Heartbeat, Sender
 from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
 from jetvla.runtime.policy.sight import open_sight
-from jetvla.runtime.policy.state import JointSense
+from jetvla.runtime.policy.state import JointSense, Proprioception
 from jetvla.runtime.ros.installed import check_installed
 from jetvla.services.policy_progress import PolicyProgress
 from jetvla.services.service_manager import Notifier, Unmanaged
@@ -45,6 +45,7 @@ class PolicyProcess:
         notifier: is told that the policy is ready, makes progress, and what it does.
         reloaded: gives the configuration to go on with, after a reload; else None.
         observers: called after every turn of the loop.
+        joints: knows the state in place of the configured topic.
 
     Raises:
         BundleError, ConfigError, EngineError, MissingDependency: if it cannot run at all.
@@ -58,6 +59,7 @@ class PolicyProcess:
         reloaded: Callable[[], Config | None] = lambda: None,
         clock: Clock | None = None,
         observers: Iterable[Callable[[Turn], None]] = (),
+        joints: Proprioception | None = None,
     ) -> None:
         self._observers = tuple(observers)
         self._config, self._clock = config, clock or MonotonicClock()
@@ -67,7 +69,8 @@ class PolicyProcess:
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._resources = ExitStack()
         self._loop: PolicyLoop | None = None
-        self._joints = _joint_sense(config, bundle, self._clock)
+        self._heard = _joint_sense(config, bundle, self._clock) if joints is None else None
+        self._joints = joints or self._heard
         self._model = open_model(bundle, config.policy, self._clock)
         self.golden = _self_test(self._model)
         self._progress = PolicyProgress(self._notifier, _engine(self._model), bundle.digest, self._clock)
@@ -127,7 +130,7 @@ class PolicyProcess:
         check_installed()
         from jetvla.runtime.ros.policy_node import PolicyNode
 
-        feel = None if self._joints is None else self._joints.receive
+        feel = None if self._heard is None else self._heard.receive
         node = PolicyNode(self._config, self._spoken.put, feel)
         resources.callback(node.close)
         return node

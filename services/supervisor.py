@@ -26,11 +26,13 @@ GUARD = "guard"
 POLICY = "policy"
 METRICS = "metrics"
 PROFILED_GUARD = "profiled guard"
+PROFILED_POLICY = "profiled policy"
 _MODULES = {
     GUARD: "jetvla.services.guard_daemon",
     POLICY: "jetvla.services.policy_daemon",
     METRICS: "jetvla.services.metrics_daemon",
     PROFILED_GUARD: "jetvla.services.profiling.guard",
+    PROFILED_POLICY: "jetvla.services.profiling.policy",
 }
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}

@@ -116,6 +116,11 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     tolerance = Tolerance.parse(arguments.tolerance)
     check_output(arguments.output, arguments.overwrite)
+    if arguments.key is None:
+        console.print(
+            f"without --key the bundle will be unsigned, and no device installs it; to sign it later: "
+            f"jetvla bundle sign {arguments.output} --key FILE"
+        )
     with console.status("loading"):
         policy, observations = read_inputs(arguments, console.print)
     wish = Wish(

@@ -1,6 +1,7 @@
 """Install, try and go back: the bundles of this device.
 
-  jetvla bundle pack FOLDER -o F.jetvla   one file to carry around
+  jetvla bundle pack FOLDER -o F.jetvla   one file to carry around; a signed one is verified with --trusted DIR
+  jetvla bundle sign BUNDLE --key K       sign what was built without a key, a folder or a .jetvla file
   jetvla bundle install FILE|FOLDER       verify, run the golden samples, make it current and put it on trial
   jetvla bundle update URL                the same with what a fleet's server offers this device
   jetvla bundle list                      what is installed, which one is current, on trial, or the one to go back to
@@ -49,6 +50,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("folder", type=Path)
     pack.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="such as NAME.jetvla")
     pack.add_argument("--overwrite", action="store_true", help="replace an existing FILE")
+    sign = actions.add_parser("sign", help="sign a bundle that is there")
+    sign.add_argument("path", type=Path, metavar="BUNDLE", help="folder or .jetvla file")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="private key, of 'jetvla keys new'")
+    sign.add_argument("--overwrite", action="store_true", help="replace an existing signature")
     install = actions.add_parser("install", help="verify, test and activate a bundle")
     install.add_argument("path", type=Path, metavar="FILE|FOLDER")
     update = actions.add_parser("update", help="install what a fleet's server offers this device")
@@ -64,12 +69,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (install, update):
         action.add_argument("--skip-golden", action="store_true", help="do not run the golden samples; logged")
         action.add_argument("--no-activate", action="store_true", help="do not make it current")
-    for action in (install, update, activate, rollback):
+    for action in (pack, install, update, activate, rollback):
         action.add_argument("--trusted", type=Path, metavar="DIR", help="folder of trusted keys")
     for action in (install, activate):
         action.add_argument("--allow-downgrade", action="store_true", help="take an older version too; logged")
     for name, action in actions.choices.items():
-        if name != "pack":
+        if name not in ("pack", "sign"):
             action.add_argument("--store", type=Path, metavar="DIR", help="folder of the installed bundles")
             action.add_argument("--config", type=Path, metavar="FILE", help=f"(default: {DEFAULT_CONFIG}, if there)")
 
@@ -78,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     actions = {
         "pack": _pack,
+        "sign": _sign,
         "install": _install,
         "update": _update,
         "list": _list,
@@ -109,8 +115,9 @@ def _journal() -> Iterator[None]:
 def _pack(arguments: argparse.Namespace) -> None:
     from jetvla.engines.publication import check_output
     from jetvla.runtime.archive import pack
-    from jetvla.runtime.bundle import ARCHIVE_SUFFIX, Bundle
+    from jetvla.runtime.bundle import ARCHIVE_SUFFIX, SIGNATURE, Bundle
     from jetvla.runtime.errors import ConfigError
+    from jetvla.runtime.keys import load_trusted
 
     output = arguments.output
     if output.suffix != ARCHIVE_SUFFIX:
@@ -118,12 +125,26 @@ def _pack(arguments: argparse.Namespace) -> None:
     check_output(output, arguments.overwrite)
     if output.resolve().is_relative_to(arguments.folder.resolve()):
         raise ConfigError(f"{output} would lie within the bundle, and no such file belongs there; choose another -o")
-    bundle = Bundle.open(arguments.folder, None)
+    signed = (arguments.folder / SIGNATURE).is_file()
+    if signed and arguments.trusted is None:
+        raise ConfigError(
+            f"{arguments.folder} is signed, and is packed with its signature verified: give the folder of the public "
+            "keys that may have signed it, --trusted DIR"
+        )
+    bundle = Bundle.open(arguments.folder, None if arguments.trusted is None else load_trusted(arguments.trusted))
     try:
         pack(bundle.path, output)
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}; make room, or choose another -o") from error
     print(f"{output}: {bundle.manifest.name} version {bundle.manifest.version}, digest {bundle.digest}")
+    print(f"signed by {bundle.signer.name}" if bundle.signer is not None else "unsigned: no device installs it")
+
+
+def _sign(arguments: argparse.Namespace) -> None:
+    from jetvla.services.bundle_signature import sign_bundle
+
+    bundle = sign_bundle(arguments.path, arguments.key, arguments.overwrite)
+    print(f"{arguments.path}: signed with {arguments.key}, digest {bundle.digest}")
 
 
 def _install(arguments: argparse.Namespace) -> None:
@@ -205,8 +226,10 @@ def _tell(store: Store, digest: str) -> None:
     if digest != store.current:
         print("installed, and not current")
         return
-    trial = "current, and on trial" if store.trial is not None else "current"
-    print(f"{trial}; it runs from the next start of guard and policy, or when the health service restarts them")
+    state = "current" if store.trial is None else "current, and on trial"
+    if store.trial is not None and store.previous is None:
+        state += " with no previous bundle to go back to"
+    print(f"{state}; it runs from the next start of guard and policy, or when the health service restarts them")
 
 
 def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:

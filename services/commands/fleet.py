@@ -1,7 +1,9 @@
 """Make and sign the repository from which a fleet of devices updates itself: any web server can hold it.
 
   jetvla fleet init REPO --keys KEYS                  keys, and a repository without releases
-  jetvla fleet publish REPO BUNDLE --keys KEYS        offer a bundle; --percent 10 to a tenth of the devices first
+  jetvla fleet publish REPO BUNDLE --keys KEYS --trusted DIR
+                                                      offer a bundle that a key of DIR signed; --percent 10 to a tenth
+                                                      of the devices first, --percent 0 withdraws it (without --trusted)
   jetvla fleet list REPO                              what is offered, and until when it is signed
   jetvla fleet refresh REPO --keys KEYS               sign again before that, as from a weekly job; says when it needs
                                                       the key of the root, from 60 days before its end on
@@ -39,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("repository", type=Path, metavar="REPO", help="folder of the repository")
     publish.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder or .jetvla file")
     publish.add_argument("--percent", type=_percent, default=100.0, metavar="P", help="of the devices (default: 100)")
-    publish.add_argument("--trusted", type=Path, metavar="DIR", help="folder of the keys that the devices trust")
+    publish.add_argument("--trusted", type=Path, metavar="DIR", help="folder of the public keys that the devices trust")
     rotate.add_argument("role", choices=_ROLES)
     for action in (init, publish, refresh, rotate):
         action.add_argument("--keys", type=Path, required=True, metavar="DIR", help="folder of the private keys")
@@ -79,12 +81,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None:
     from jetvla.runtime.archive import pack
+    from jetvla.runtime.errors import ConfigError
     from jetvla.runtime.keys import load_trusted
     from jetvla.services.fleet.release import Release
     from jetvla.services.store.source import open_source, verify
 
-    trusted = None if arguments.trusted is None else load_trusted(arguments.trusted)
-    verified = verify(open_source(arguments.bundle), trusted)
+    source = open_source(arguments.bundle)
+    # What must be withdrawn may be the very one whose signature is wrong.
+    withdrawn = verify(source, None, signed=False) if arguments.percent == 0 else None
+    if withdrawn is not None and any(r.digest == withdrawn.digest for r in repository.releases()):
+        verified = withdrawn
+    elif arguments.trusted is None:
+        raise ConfigError(
+            "a bundle's signature is verified before it is published, for devices refuse what they do not trust: give "
+            "the folder of the public keys that they trust, --trusted DIR"
+        )
+    else:
+        verified = verify(source, load_trusted(arguments.trusted))
     manifest = verified.manifest
     release = Release(verified.digest, manifest.version, manifest.name, arguments.percent)
     if arguments.bundle.is_file():

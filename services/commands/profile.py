@@ -35,7 +35,7 @@ _INSTRUCTION = "pick up the red block"
 _PRECISION = "auto"
 # By way of measuring, what has no meaning for it: refused, since whoever gives it expects something of it.
 _MEANINGLESS = {
-    "--config": ("camera", "instruction", "precision", "engines", "trusted", "rate", "threads"),
+    "--config": ("camera", "instruction", "precision", "engines", "trusted", "unsigned", "rate", "threads"),
     "--layers": (
         *("saturate", "engine_only", "camera", "instruction", "seconds", "rate"),
         *("budget", "html", "against"),
@@ -52,13 +52,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", type=Path, nargs="?", help="folder of a bundle")
+    parser.add_argument("bundle", type=Path, nargs="?", help="folder or .jetvla file")
     parser.add_argument("--config", type=Path, metavar="F", help="watch the daemons that run with this configuration")
     parser.add_argument("--camera", help="KIND:PLACE for every camera (default: generated 640x480 pictures)")
     parser.add_argument("--instruction", help=f"default: {_INSTRUCTION}")
     parser.add_argument("--precision", help=f"auto, fp32, int8-fp32, ... (default: {_PRECISION})")
     parser.add_argument("--engines", type=Path, metavar="DIR", help="folder of what 'jetvla compile' made")
-    parser.add_argument("--trusted", type=Path, help=f"folder of trusted keys (default: {_TRUSTED})")
+    trust = parser.add_mutually_exclusive_group()
+    trust.add_argument("--trusted", type=Path, help=f"folder of trusted keys (default: {_TRUSTED})")
+    trust.add_argument("--unsigned", action="store_true", help="check files only, not the signature")
     layers_report.configure(parser)
 
 
@@ -143,6 +145,8 @@ def _fill_in(arguments: argparse.Namespace) -> None:
     for name, value in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
+    if arguments.unsigned:
+        arguments.trusted = None
 
 
 def _mode(arguments: argparse.Namespace) -> Mode:

@@ -1,5 +1,7 @@
 """The guard daemon with an operator of its own: arms as soon as it may, and again after every stop.
 
+Nothing moves, so a joint is taken to stand in the middle of its range whenever the guard arms.
+
 ``python -m jetvla.services.profiling.guard --config FILE``. Its outputs are log files, so nothing moves.
 """
 
@@ -9,6 +11,9 @@ import json
 import sys
 from collections.abc import Sequence
 
+import numpy as np
+
+from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
 from jetvla.runtime.errors import ConfigError
@@ -25,7 +30,8 @@ _ARM_EVERY_S = 0.2
 class SelfArming:
     """An operator who wants the robot armed; called once a tick."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, spec: ActionSpec, clock: Clock) -> None:
+        self._start = np.array([_middle(d) if d.semantics == "absolute" else np.nan for d in spec.dimensions])
         self._path, self._clock = config.run_dir / MOMENTS, clock
         self._next_try_ns = 0
         self._moments: dict[str, int] = {}
@@ -37,6 +43,7 @@ class SelfArming:
         if process.guard.state is not State.DISARMED or now_ns < self._next_try_ns:
             return
         self._next_try_ns = now_ns + seconds_to_ns(_ARM_EVERY_S)
+        process.guard.on_feedback(self._start)
         if not process.arm() and "armed" not in self._moments:
             self._moments["armed"] = now_ns
             self._tell()
@@ -45,6 +52,10 @@ class SelfArming:
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self._moments), encoding="utf-8")
         partial.replace(self._path)
+
+
+def _middle(dimension: ActionDimension) -> float:
+    return 0.0 if dimension.range is None else sum(dimension.range) / 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +71,7 @@ def measure(service: Service) -> None:
     """
     if any(output.kind != "log" for output in service.config.guard.outputs):
         raise ConfigError("a guard that arms itself takes outputs of kind log only")
-    guard_robot(service, SelfArming(service.config, MonotonicClock()))
+    guard_robot(service, SelfArming(service.config, service.bundle.manifest.action, MonotonicClock()))
 
 
 if __name__ == "__main__":

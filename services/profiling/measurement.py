@@ -17,6 +17,7 @@ from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.telemetry.environment import read_environment
 from jetvla.runtime.telemetry.status import read_status
+from jetvla.services.bundle_source import opened
 from jetvla.services.profiling.budget import Budget
 from jetvla.services.profiling.engine import STEP, EngineProcess, EngineRun, Pace, open_engine
 from jetvla.services.profiling.guard import MOMENTS
@@ -36,7 +37,7 @@ from jetvla.services.profiling.record import (
 from jetvla.services.profiling.rings import Rings
 from jetvla.services.profiling.setting import Setting
 from jetvla.services.profiling.window import Window, observe, require_unlatched
-from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
+from jetvla.services.supervisor import PROFILED_GUARD, PROFILED_POLICY, Daemons
 
 WARM_UP_S = 2.0
 READY_S = 120.0
@@ -53,7 +54,7 @@ def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
     with _prepared(setting) as (bundle, path):
         config = load_config(path)
         started_ns = time.monotonic_ns()
-        with Daemons(path, (PROFILED_GUARD, POLICY)) as daemons:
+        with Daemons(path, (PROFILED_GUARD, PROFILED_POLICY)) as daemons:
             cold = _ready(config, daemons)
             moments = _cold_start(started_ns, cold, Rings(config))
             window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
@@ -173,8 +174,10 @@ class _Measured:
 @contextmanager
 def _prepared(setting: Setting) -> Iterator[tuple[Bundle, Path]]:
     """The bundle, and a configuration in a folder that is gone afterwards."""
-    bundle = Bundle.open(setting.bundle, load_trusted(setting.trusted))
-    with tempfile.TemporaryDirectory(prefix="jetvla-profile-") as folder:
+    with (
+        opened(setting.bundle, setting.trusted) as bundle,
+        tempfile.TemporaryDirectory(prefix="jetvla-profile-") as folder,
+    ):
         yield bundle, setting.write(bundle, Path(folder))
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle
 from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.keys import create_key_pair, load_private_key, sign
 
 _PLACES = {"video": "path", "frames": "path", "v4l2": "device", "ros": "topic"}
 # Random weights ask for too much and jump from one chunk to the next; a profile does not judge them.
@@ -26,6 +27,8 @@ class Setting:
     """What the user chose.
 
     Attributes:
+        bundle: folder, or packed file.
+        trusted: folder of trusted keys; None skips the signature.
         camera: ``KIND:PLACE`` of every camera; None generates pictures.
         rate_hz: of a camera that plays pictures, and of the engine where it runs alone.
         saturate: let the policy answer as fast as it can.
@@ -33,7 +36,7 @@ class Setting:
     """
 
     bundle: Path
-    trusted: Path
+    trusted: Path | None
     camera: str | None = None
     instruction: str = "pick up the red block"
     precision: str = "auto"
@@ -50,6 +53,8 @@ class Setting:
             raise ConfigError(f"--saturate needs pictures faster than any {kind} gives them; use frames:FOLDER")
         if not 0.1 <= self.rate_hz <= _SATURATING_HZ:
             raise ConfigError(f"--rate {self.rate_hz:g} is out of range: 0.1 to {_SATURATING_HZ:g} Hz")
+        if self.camera is not None:
+            _require_there(kind, Path(where))
 
     def describe(self) -> dict[str, str]:
         """What decides the figures, for people."""
@@ -71,10 +76,11 @@ class Setting:
         policy: dict[str, Any] = {"precision": self.precision}
         policy |= {} if self.engines is None else {"engines": str(self.engines.resolve())}
         (folder / "run").mkdir()
+        place, trusted = (bundle.path, self.trusted) if self.trusted is not None else _vouched_for(bundle, folder)
         path = folder / "jetvla.yaml"
         settings = {
-            "bundle": str(bundle.path.resolve()),
-            "trusted": str(self.trusted.resolve()),
+            "bundle": str(place.resolve()),
+            "trusted": str(trusted.resolve()),
             "run_dir": "run",
             "cameras": {c.name: camera for c in bundle.manifest.cameras},
             "instruction": {"text": self.instruction, "ttl_s": None},
@@ -84,6 +90,29 @@ class Setting:
         }
         path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return path
+
+
+def _require_there(kind: str, place: Path) -> None:
+    """Before anything runs: a camera that never comes would be waited for, for minutes."""
+    if kind == "video" and not place.is_file():
+        raise ConfigError(f"--camera: there is no video {place}; name a file")
+    if kind == "frames" and not place.is_dir():
+        raise ConfigError(f"--camera: there is no folder {place}; name one with pictures")
+    if kind == "v4l2" and not place.is_char_device():
+        raise ConfigError(f"--camera: {place} is no device; 'v4l2-ctl --list-devices' shows what is connected")
+
+
+def _vouched_for(bundle: Bundle, folder: Path) -> tuple[Path, Path]:
+    """The bundle's files in a folder of their own, and the folder of a key that signed them and lives as long: the
+    daemons run what is signed, and the user has said that this one need not be.
+    """
+    place, keys = folder / "bundle", folder / "keys"
+    place.mkdir()
+    for name in (MANIFEST, *bundle.manifest.files):
+        (place / name).symlink_to((bundle.path / name).resolve())
+    private, _ = create_key_pair("profile", keys)
+    (place / SIGNATURE).write_bytes(sign((place / MANIFEST).read_bytes(), load_private_key(private)))
+    return place, keys
 
 
 def write_pictures(folder: Path) -> Path:

@@ -33,6 +33,9 @@ def _parity(m: Manifest) -> Verdict:
 
 def _ships(m: Manifest) -> Verdict:
     refused = [f"{PRECISION_NAMES[r.precision]} does not: {r.reason}." for r in m.precision if not r.written]
+    halves = [r for r in m.precision if r.precision.endswith("fp16")]
+    if halves and not any(r.written for r in halves):
+        refused.append("For a Jetson: FP32 only.")
     forced = [f"{PRECISION_NAMES[r.precision]} is over its tolerance." for r in m.precision if _forced(r)]
     tone: Tone = "bad" if forced else "warning" if refused else "good"
     tried = "Every precision that was tried." if m.precision else "No other precision was tried."
@@ -66,4 +69,6 @@ def _signature(bundle: Bundle) -> Verdict:
     if (bundle.path / SIGNATURE).is_file():
         detail = "It is signed; --trusted DIR checks by whom."
         return Verdict(question, "Signed, signer not checked", detail, "warning")
-    return Verdict(question, "Unsigned", "A robot runs signed bundles only: build it with --key.", "warning")
+    return Verdict(
+        question, "Unsigned", "A robot runs signed bundles only: sign it with 'jetvla bundle sign'.", "warning"
+    )

@@ -54,13 +54,28 @@ class Changes:
             f"bundle with known faults; build it with --version {highest + 1}, or add --allow-downgrade"
         )
 
+    def check_no_fallback(self, digest: str) -> None:
+        """Refuse to put on trial what the trial that goes on would go back to: nothing would be left to go back to.
+
+        Raises:
+            StoreError: with what to do instead.
+        """
+        trial = self._store.trial
+        if trial is not None and digest == self._store.previous:
+            raise StoreError(
+                f"bundle {digest[:12]} is what the trial of {trial.digest[:12]} goes back to; 'jetvla bundle rollback' "
+                "ends that trial and makes it current"
+            )
+
     def activate(self, digest: str, trusted: Keys, detail: str = "") -> None:
         """Make a bundle current, and put it on trial. The last good one becomes the previous.
 
         Raises:
             BundleError: if a file of it is missing or altered, or no key of ``trusted`` signed it.
+            StoreError: if it is what the trial of another goes back to.
         """
         Bundle.open(self._store.folder(digest), trusted)
+        self.check_no_fallback(digest)
         if digest == self._store.current:
             return
         fallback, former = self._fallback(trusted), self._store.trial

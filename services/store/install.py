@@ -49,13 +49,17 @@ def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) 
     bundle is on the disk, verified again, and has computed its golden samples. One that is current stays as it is.
 
     Raises:
-        BundleError, StoreError, EngineError: naming what is wrong. The store is as before.
+        BundleError, StoreError, EngineError: naming what is wrong. The store is as before, but for a damaged bundle
+            that is whole now and that a trial goes back to.
     """
     verified = verify(open_source(path), terms.trusted)
     with changing(store) as changes:
         if verified.digest == store.current and _whole(store, verified.digest):
             say("it is current already")
             return verified.digest
+        # A damaged one is healed first, so that it can be gone back to.
+        if terms.activate and _whole(store, verified.digest):
+            changes.check_no_fallback(verified.digest)
         downgrade = changes.check_version(verified.digest, verified.manifest.version, terms.allow_downgrade)
         _put(store, changes, verified, terms, downgrade, say)
         if terms.activate:

@@ -151,7 +151,9 @@ def verify(source: Source, trusted: tuple[TrustedKey, ...] | None, signed: bool 
 def _verified(source: Source, trusted: tuple[TrustedKey, ...] | None, signed: bool) -> Verified:
     raw = _small(source, MANIFEST, _MANIFEST_BYTES, "it is no bundle; make one with 'jetvla build'")
     if signed or trusted is not None:
-        signature = _small(source, SIGNATURE, _SIGNATURE_BYTES, "the bundle is unsigned; build it with --key")
+        signature = _small(
+            source, SIGNATURE, _SIGNATURE_BYTES, "the bundle is unsigned; sign it with 'jetvla bundle sign'"
+        )
         if trusted is not None:
             find_signer(raw, signature, trusted)
     manifest = parse_manifest(raw, source.path / MANIFEST)

@@ -191,11 +191,12 @@ def quick_build(
     monkeypatch: pytest.MonkeyPatch,
     say: object = None,
     execution: Execution | None = None,
+    wish: Wish | None = None,
 ) -> Manifest:
     """A build that does not export again."""
     monkeypatch.setattr(build_module, "export_graph", lambda source, block=None: exported[source.name])
     speak = say if callable(say) else (lambda line: None)
-    options = BuildOptions(Wish("fp32", "cpu", np.ones(7)), execution=execution)
+    options = BuildOptions(wish or Wish("fp32", "cpu", np.ones(7)), execution=execution)
     return build(policy, random_observations(policy.settings), options, output, speak)
 
 
@@ -208,6 +209,21 @@ def test_an_interrupted_build_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         quick_build(policy, exported, tmp_path / "bundle", monkeypatch, interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("tolerance", "told"), [(1e-9, True), (1e9, False)])
+def test_a_jetson_that_gets_nothing_in_fp16_is_told(
+    policy: Policy,
+    exported: dict[str, ModelProto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tolerance: float,
+    told: bool,
+) -> None:
+    said: list[str] = []
+    wish = Wish("auto", "jetson", np.full(7, tolerance))
+    quick_build(policy, exported, tmp_path / "bundle", monkeypatch, said.append, wish=wish)
+    assert said[-1].startswith("for a Jetson: FP32 only") == told
 
 
 def test_a_policy_that_ignores_instructions_is_reported(

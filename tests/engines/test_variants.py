@@ -206,6 +206,11 @@ def test_fp16_that_overflows_is_not_written_and_says_so(case: Case) -> None:
     half, integer = case.make(wish("auto", 0.5, target="jetson"), step=model)
     assert (half.report.precision, half.report.written, half.model) == ("fp16", False, None)
     assert "not finite: actions" in half.report.reason
+    reached = re.search(
+        rf"; {re.escape(block_of(node.name))} reaches (\S+), and FP16 ends at 65504", half.report.reason
+    )
+    assert reached is not None, half.report.reason
+    assert float(reached[1]) > 65504
     assert integer.report.precision == "int8-fp16"
     with pytest.raises(EngineError, match="fp16: not finite"):
         case.make(wish("fp16", 0.5, target="jetson", force=True), step=model)
@@ -217,6 +222,7 @@ def _scale_between(model: ModelProto, name: str, factor: float) -> None:
 
     from jetvla.engines.graph import sort_nodes
 
+    block = next(block_of(node.name) for node in model.graph.node if name in node.output)
     for node in model.graph.node:
         node.input[:] = ["divided" if n == name else n for n in node.input]
     for value, constant in ((factor, "up"), (1 / factor, "down")):
@@ -225,7 +231,9 @@ def _scale_between(model: ModelProto, name: str, factor: float) -> None:
     steps = [(name, "up"), ("one", "up"), ("two", "down"), ("three", "down")]
     outputs = ["one", "two", "three", "divided"]
     for number, ((source, constant), output) in enumerate(zip(steps, outputs, strict=True)):
-        model.graph.node.append(helper.make_node("Mul", [source, constant], [output], name=f"/Mul_{9000 + number}"))
+        model.graph.node.append(
+            helper.make_node("Mul", [source, constant], [output], name=f"{block}/Mul_{9000 + number}")
+        )
     sort_nodes(model.graph)
 
 

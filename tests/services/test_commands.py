@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_wrong_configuration_is_refused_by_every_command_that_takes_one(
 def test_config_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     assert "cameras" in json.loads(capsys.readouterr().out)["properties"]
+
+
+@pytest.mark.parametrize("words", [["arm"], ["arm", "--disarm"], ["say", "hello"]])
+def test_a_guard_without_a_ros_node_is_not_asked(
+    configured: Callable[..., Path], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--config", str(configured()), "--timeout", "0.1"]) == 1
+    assert "the guard has no ROS node" in capsys.readouterr().err
 
 
 def test_status_without_a_guard_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra 'ros')")
@@ -22,9 +19,7 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra 'ros')")
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from jetvla.runtime.bundle import MANIFEST, SIGNATURE, digest_files
 from jetvla.runtime.config import load_config
-from jetvla.runtime.keys import load_private_key, sign
 from jetvla.runtime.link.protocol import ChunkMessage, Hello, Idle, IdleReason
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Spinner
@@ -32,73 +27,18 @@ from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.operator import OperatorConsole
 from jetvla.services.supervisor import Daemons
 
+from .joint_bundle import SIDE, make_joint_bundle
+
 # rclpy's own dependency lark imports it.
 pytestmark = [pytest.mark.ros, pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")]
 
 PATIENCE_S = 60.0
-GRAPH = Path(__file__).parents[1] / "data" / "act.onnx"
-JOINTS = ("elbow", "wrist")
 NAMES = {"elbow": "robot_elbow", "wrist": "robot_wrist"}
-HORIZON, SIDE = 10, 8
-
-
-def answer(state: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 [H, 2]: what the graph computes."""
-    steps = 0.02 * np.arange(1, HORIZON + 1)[:, None] * np.array([[1, 2]])
-    return (state + steps * image.mean() / 255).astype(np.float32)
 
 
 @pytest.fixture
 def bundle(place: Path) -> Path:
-    """In the place of the tiny bundle: two absolute joints, which are its state too."""
-    folder = place / "bundle"
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    for path in folder.iterdir():
-        path.unlink()
-    shutil.copy(GRAPH, folder / "step.fp32.onnx")
-    images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    states = np.array([[0.1, -0.2], [0.5, 0.4]], np.float32)
-    actions = np.stack([answer(*sample) for sample in zip(states, images, strict=True)])
-    np.savez(folder / "golden.npz", image_front=images, state=states, instructions=np.array(["", ""]), actions=actions)
-    errors = {"samples": 2, "max": [0.0] * 2, "mean": [0.0] * 2}
-    joint = {"quantity": "joint", "unit": "rad", "semantics": "absolute"}
-    float32 = {"dtype": "float32"}
-    manifest |= {
-        "name": "two-joints",
-        "family": "act",
-        "action": {"dimensions": [{"name": name, **joint} for name in JOINTS]},
-        "cameras": [{"name": "front", "height": SIDE, "width": SIDE}],
-        "state": JOINTS,
-        "horizon": HORIZON,
-        "dt_s": 0.1,
-        "replan_s": 0.1,
-        "text": None,
-        "graphs": {
-            "step.fp32": {
-                "file": "step.fp32.onnx",
-                "inputs": {
-                    "image_front": {"dtype": "uint8", "shape": [1, SIDE, SIDE, 3]},
-                    "state": float32 | {"shape": [1, 2]},
-                },
-                "outputs": {"actions": float32 | {"shape": [1, HORIZON, 2]}},
-            }
-        },
-        "normalization": {"mean": [0.0] * 2, "std": [1.0] * 2},
-        "golden": {
-            "file": "golden.npz",
-            "count": 2,
-            "scale": [1.0] * 2,
-            "moving": [True] * 2,
-            "tolerance": {"fp32": 1e-4},
-        },
-        "parity": manifest["parity"] | errors,
-        "precision": [],
-        "files": {name: file.model_dump() for name, file in digest_files(folder).items()},
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    key = load_private_key(place / "keys" / "test.key")
-    (folder / SIGNATURE).write_bytes(sign((folder / MANIFEST).read_bytes(), key))
-    return folder
+    return make_joint_bundle(place)
 
 
 @pytest.fixture

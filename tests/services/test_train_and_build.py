@@ -58,13 +58,18 @@ def test_from_episodes_to_a_signed_bundle(
         call(train, episodes, "-o", run, "--config", training_file, "--epochs", 2)
     assert call(train, episodes, "-o", run, "--config", training_file, "--epochs", 2, "--resume") == 0
 
+    with pytest.raises(ConfigError, match="none is neither"):
+        call(build, tmp_path / "none", "-o", tmp_path / "unsigned", "--episodes", episodes)
+    assert f"sign it later: jetvla bundle sign {tmp_path}/unsigned --key FILE" in capsys.readouterr().out
     private, public = create_key_pair("me", tmp_path / "keys")
     output = tmp_path / "bundle"
     options = ("-o", output, "--episodes", episodes, "--key", private, "--version", 5, "--tolerance", "1e-9")
     assert call(build, run, *options) == 0
     said = capsys.readouterr().out
     assert "parity with PyTorch" in said
+    assert "unsigned" not in said
     assert "step.int8-fp32: NOT written" in said
+    assert "WARNING: INT8: calibrated with 1 episode, judged by 1 episode" in said
     bundle = Bundle.open(output, load_trusted(public.parent))
     assert (bundle.manifest.version, bundle.manifest.step_precisions) == (5, ("fp32",))
     with pytest.raises(ConfigError, match="already there"):

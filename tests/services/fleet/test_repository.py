@@ -128,10 +128,11 @@ def test_from_the_command_line(
     expires = Metadata[Timestamp].from_file(str(repository / "metadata" / "timestamp.json")).signed.expires
     assert f"timestamp {expires:%Y-%m-%d}" in said
     bundle = make(1)
-    assert main(["fleet", "publish", place, str(bundle), *keys, "--percent", "25", "--trusted", str(make.keys)]) == 0
+    trusted = ["--trusted", str(make.keys)]
+    assert main(["fleet", "publish", place, str(bundle), *keys, "--percent", "25", *trusted]) == 0
     assert "random-tiny version 1  25 % of the devices" in capsys.readouterr().out
     pack(bundle, tmp_path / "b.jetvla")
-    assert main(["fleet", "publish", place, str(tmp_path / "b.jetvla"), *keys]) == 0
+    assert main(["fleet", "publish", place, str(tmp_path / "b.jetvla"), *keys, *trusted]) == 0
     assert main(["fleet", "rotate-key", place, "timestamp", *keys]) == 0
     assert "the role timestamp has a new key" in capsys.readouterr().out
     assert main(["fleet", "refresh", place, *keys]) == 0
@@ -141,8 +142,11 @@ def test_from_the_command_line(
 
     (bundle / "manifest.sig").unlink()
     for arguments, words in (
-        (["publish", place, str(bundle), *keys], "the bundle is unsigned"),
-        (["publish", place, str(make(2)), "--keys", str(tmp_path / "none")], "holds no key of the role targets"),
+        (["publish", place, str(bundle), *keys, *trusted], "the bundle is unsigned"),
+        (
+            ["publish", place, str(make(2)), "--keys", str(tmp_path / "none"), *trusted],
+            "holds no key of the role targets",
+        ),
         (["init", place, *keys], "is a repository already"),
     ):
         assert main(["fleet", *arguments]) == 1
@@ -150,6 +154,30 @@ def test_from_the_command_line(
     for wrong in (["--percent", "101"], ["--expires", "root=0"], ["--expires", "king=3"], ["--expires", "root"]):
         with pytest.raises(SystemExit):
             main(["fleet", "publish", place, str(bundle), *keys, *wrong])
+
+
+def test_a_forged_bundle_is_not_published_and_can_be_withdrawn(
+    make: Maker, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = make(1)
+    manifest = forged / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 3'))
+    keys, trusted = ["--keys", str(scene.keys.path)], ["--trusted", str(make.keys)]
+    publish = ["fleet", "publish", str(tmp_path / "repository"), str(forged), *keys]
+    for arguments, words in (
+        ([], "--trusted DIR"),
+        (["--percent", "0"], "--trusted DIR"),
+        (trusted, "not signed by a trusted key"),
+        (["--percent", "0", *trusted], "not signed by a trusted key"),
+    ):
+        assert main([*publish, *arguments]) == 1
+        assert words in capsys.readouterr().err
+    assert scene.repository.releases() == ()
+
+    scene.publish(3, bundle=forged)
+    assert main([*publish, "--percent", "0"]) == 0
+    assert "version 3  0 % of the devices" in capsys.readouterr().out
+    assert main([*publish, "--percent", "1", *trusted]) == 1
 
 
 def test_a_device_updates_from_the_command_line(

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from jetvla.runtime.archive import pack
+from jetvla.runtime.bundle import SIGNATURE, Bundle
 from jetvla.runtime.config import load_config
 from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.cli import main
 from jetvla.services.profiling.guard import MOMENTS
 from jetvla.services.profiling.record import Profile, read_profile
 from jetvla.services.supervisor import POLICY, PROFILED_GUARD, Daemons
+
+from ..joint_bundle import make_joint_bundle
 
 PATIENCE_S = 120.0
 
@@ -48,6 +52,12 @@ def profile(bundle: Path, *options: object) -> int:
         (["B", "--rate", "0"], "--rate 0 is out of range"),
         (["B", "--camera", "lidar:/dev/x"], "KIND:PLACE"),
         (["B", "--camera", "v4l2:/dev/video0", "--saturate"], "use frames:FOLDER"),
+        (["B", "--camera", "video:none.mp4"], "there is no video none.mp4"),
+        (["B", "--camera", "frames:none"], "there is no folder none"),
+        (["B", "--camera", "v4l2:/dev/none"], "/dev/none is no device"),
+        (["B/step.fp32.onnx", "--engine-only"], "is no packed bundle"),
+        (["B/step.fp32.onnx", "--layers"], "is no packed bundle"),
+        (["--config", "c.yaml", "--unsigned"], "--unsigned has no meaning with --config"),
         (["B", "--against", "a.json"], "--against needs --html"),
         (["B", "--json", "no/where.json"], "--json no/where.json: there is no folder no"),
         (["B", "--html", "keys"], "--html keys is a folder"),
@@ -103,6 +113,27 @@ def test_the_engine_alone_runs_both_ways(signed_bundle: Path, capsys: pytest.Cap
 def test_a_bundle_that_is_not_trusted_does_not_run(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     assert main(["profile", str(tiny_bundle), "--trusted", str(tmp_path / "keys"), "--engine-only"]) == 1
+
+
+def test_joints_are_taken_to_be_somewhere_so_that_their_policy_has_a_speed(place: Path) -> None:
+    figures = place / "joints.json"
+    assert profile(make_joint_bundle(place), "--seconds", 2, "--json", figures) == 0
+    made = read_profile(figures)
+    # A busy machine may stall the guard afterwards, which then stops.
+    assert {"armed", "first command that obeys a frame"} <= {moment.name for moment in made.cold_start}
+    assert "following" not in made.stops
+
+
+def test_a_packed_bundle_is_profiled_and_an_unsigned_one_where_the_user_says_so(signed_bundle: Path) -> None:
+    figures, packed = signed_bundle.parent / "packed.json", signed_bundle.parent / "b.jetvla"
+    pack(signed_bundle, packed)
+    assert profile(packed, "--engine-only", "--seconds", 1) == 0
+    (signed_bundle / SIGNATURE).unlink()
+    pack(signed_bundle, packed)
+    for words in (["--seconds", "1"], ["--engine-only", "--seconds", "1"]):
+        assert main(["profile", str(packed), "--unsigned", *words, "--json", str(figures)]) == 0
+        assert read_profile(figures).bundle == Bundle.open(signed_bundle, None).digest
+    assert not (signed_bundle / SIGNATURE).exists()
 
 
 def test_saturated_the_policy_answers_more_often_than_the_camera_would(signed_bundle: Path) -> None:

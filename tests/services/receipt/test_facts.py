@@ -191,6 +191,7 @@ def test_verdicts_of_what_ships_and_what_does_not(humanoid: Path) -> None:
     ships = verdict(shown, "What ships")
     assert (ships.answer, ships.tone) == ("FP32, INT8 (FP32 body)", "warning")
     assert "INT8 (FP16 body) does not: joint right_wrist_yaw_joint at 134% of its tolerance" in ships.detail
+    assert ships.detail.endswith("For a Jetson: FP32 only.")
     worst = verdict(shown, "Worst dimension in INT8 (FP32 body)")
     assert (worst.answer, worst.tone) == ("right_wrist_yaw_joint: 90.7 % of tolerance", "good")
     assert "Mean error 0.0475 rad, tolerance 0.0524 rad" in worst.detail

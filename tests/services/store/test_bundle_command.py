@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetvla.runtime.bundle import Bundle
+from jetvla.runtime.archive import pack
+from jetvla.runtime.bundle import SIGNATURE, Bundle
+from jetvla.runtime.errors import BundleError
+from jetvla.runtime.keys import create_key_pair, load_trusted
 from jetvla.services.cli import main
 from jetvla.services.commands import bundle as command
 from jetvla.services.store.changes import changing
@@ -40,8 +43,10 @@ def test_from_a_packed_file_to_a_rollback(
     make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     packed = tmp_path / "first.jetvla"
-    assert main(["bundle", "pack", str(make(1)), "-o", str(packed)]) == 0
-    assert "version 1, digest " in capsys.readouterr().out
+    assert main(["bundle", "pack", str(make(1)), "-o", str(packed), "--trusted", str(make.keys)]) == 0
+    said = capsys.readouterr().out
+    assert "version 1, digest " in said
+    assert "signed by test" in said
     assert run(config, "install", str(packed)) == 0
     said = capsys.readouterr().out
     assert "golden samples: error " in said
@@ -103,7 +108,7 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
     make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle, packed = make(1), tmp_path / "b.jetvla"
-    pack = ["bundle", "pack", str(bundle), "-o", str(packed)]
+    pack = ["bundle", "pack", str(bundle), "-o", str(packed), "--trusted", str(make.keys)]
     assert main(pack) == 0
     first = packed.read_bytes()
     assert main(pack) == 1
@@ -113,6 +118,8 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
     assert verify(open_source(packed), None).digest == Bundle.open(bundle, None).digest
     for arguments, text in (
         ([str(tmp_path / "keys"), "-o", str(packed), "--overwrite"], "is not a bundle"),
+        ([str(bundle / "golden.npz"), "-o", str(packed), "--overwrite"], "is a file, and no bundle's folder"),
+        ([str(packed), "-o", str(tmp_path / "c.jetvla")], "is a packed bundle; unpack it first"),
         ([str(bundle), "-o", str(tmp_path / "b.tar")], r"does not end in .jetvla"),
         ([str(bundle), "-o", str(bundle / "b.jetvla")], "would lie within the bundle"),
     ):
@@ -120,6 +127,61 @@ def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(
         assert text in capsys.readouterr().err
     assert packed.read_bytes() == first
     assert Bundle.open(bundle, None)
+
+
+def test_a_signature_is_verified_before_packing_and_an_unsigned_bundle_is_said_to_be(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, packed = make(1), tmp_path / "b.jetvla"
+    pack, trusted = ["bundle", "pack", str(bundle), "-o", str(packed)], ["--trusted", str(make.keys)]
+    manifest = bundle / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 3'))
+    for arguments, words in (([], "--trusted DIR"), (trusted, "not signed by a trusted key")):
+        assert main([*pack, *arguments]) == 1
+        assert words in capsys.readouterr().err
+    (bundle / "manifest.sig").unlink()
+    assert main([*pack, *trusted]) == 1
+    assert not packed.exists()
+    capsys.readouterr()
+    assert main(pack) == 0
+    assert "unsigned: no device installs it" in capsys.readouterr().out
+
+
+def test_a_bundle_is_signed_after_it_was_built(
+    make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, packed, trusted = make(1), tmp_path / "b.jetvla", load_trusted(make.keys)
+    (bundle / SIGNATURE).unlink()
+    pack(bundle, packed)
+    create_key_pair("other", tmp_path / "others")
+    for path in (bundle, packed):
+        sign = ["bundle", "sign", str(path), "--key"]
+        assert main([*sign, str(tmp_path / "others" / "other.key")]) == 0
+        with pytest.raises(BundleError, match="not signed by a trusted key"):
+            verify(open_source(path), trusted)
+        assert main([*sign, str(make.key)]) == 1
+        assert "--overwrite" in capsys.readouterr().err
+        assert main([*sign, str(make.key), "--overwrite"]) == 0
+        verify(open_source(path), trusted)
+    kept = (bundle / SIGNATURE).read_bytes()
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("jetvla.services.bundle_signature.sync", full)
+        assert (
+            main(["bundle", "sign", str(bundle), "--key", str(tmp_path / "others" / "other.key"), "--overwrite"]) == 1
+        )
+    assert (bundle / SIGNATURE).read_bytes() == kept
+    assert sorted(tmp_path.rglob("*")) == before
+    (bundle / "golden.npz").write_bytes(b"rot")
+    (bundle / SIGNATURE).unlink()
+    capsys.readouterr()
+    assert main(["bundle", "sign", str(bundle), "--key", str(make.key)]) == 1
+    assert "golden.npz is altered" in capsys.readouterr().err
+    assert not (bundle / SIGNATURE).exists()
 
 
 def test_a_device_without_a_configuration_takes_options(

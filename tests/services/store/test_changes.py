@@ -42,6 +42,30 @@ def test_an_operator_goes_back(store: Store, two: tuple[str, str], terms: Terms)
         changes.roll_back("again", terms.trusted)
 
 
+def test_what_a_trial_goes_back_to_is_not_put_on_trial_itself(
+    store: Store, two: tuple[str, str], tmp_path: Path, terms: Terms
+) -> None:
+    def unchanged() -> bool:
+        trial = store.trial
+        return (store.current, store.previous) == (two[1], two[0]) and trial is not None and trial.digest == two[1]
+
+    entries = store.history.entries()
+    with pytest.raises(StoreError, match="'jetvla bundle rollback'"):
+        install(store, tmp_path / "made-1", terms, print)
+    with changing(store) as changes, pytest.raises(StoreError, match="'jetvla bundle rollback'"):
+        changes.activate(two[0], terms.trusted)
+    assert unchanged()
+    assert store.history.entries() == entries
+    assert {bundle.digest for bundle in store.installed()} == set(two)
+
+    (store.folder(two[0]) / "golden.npz").write_bytes(b"rot")
+    with pytest.raises(StoreError, match="'jetvla bundle rollback'"):
+        install(store, tmp_path / "made-1", terms, print)
+    assert unchanged()
+    with changing(store) as changes:
+        assert changes.roll_back("by the operator", terms.trusted) == two[0]
+
+
 def test_nobody_goes_back_to_a_damaged_bundle(store: Store, two: tuple[str, str], terms: Terms, make: Maker) -> None:
     (store.folder(two[0]) / "golden.npz").write_bytes(b"rot")
     with changing(store) as changes, pytest.raises(BundleError, match="altered"):

@@ -1,0 +1,50 @@
+"""Signing a bundle that is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jetvla.runtime.archive import pack
+from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle
+from jetvla.runtime.disk import hidden, sync
+from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.keys import load_private_key, sign
+from jetvla.services.bundle_source import opened
+
+
+def sign_bundle(path: Path, key: Path, overwrite: bool) -> Bundle:
+    """Sign the bundle at ``path``, a folder or one packed file; the signature appears whole or not at all.
+
+    Raises:
+        BundleError: if its files are not those of its manifest.
+        ConfigError: if the key is none, the bundle is signed and ``overwrite`` is not set, or the disk refuses.
+    """
+    private = load_private_key(key)
+    with opened(path, None) as bundle:
+        if (bundle.path / SIGNATURE).exists() and not overwrite:
+            raise ConfigError(f"{path} is signed already; add --overwrite to replace its signature")
+        signature = sign((bundle.path / MANIFEST).read_bytes(), private)
+        try:
+            if path.is_file():
+                (bundle.path / SIGNATURE).write_bytes(signature)
+                pack(bundle.path, path)
+            else:
+                _put(signature, bundle.path)
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be signed ({error.strerror}: {error.filename}); make room there"
+            ) from error
+    return bundle
+
+
+def _put(signature: bytes, folder: Path) -> None:
+    """A file that a kill leaves lies beside the bundle: within, it would be one that does not belong there."""
+    partial = hidden(folder.resolve().parent)
+    try:
+        partial.write_bytes(signature)
+        partial.chmod(0o644)
+        sync(partial)
+        partial.replace(folder / SIGNATURE)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync(folder)
