@@ -381,3 +381,18 @@ def test_the_page_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> N
         "remedy": "",
         "needed": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("output", "needed", "said"),
+    [
+        ("{kind: gripper, dimension: claw}", True, "'claw' is not an absolute gripper dimension of this bundle"),
+        ("{kind: gripper}", False, "no output takes the action dimensions x, y, z, roll, pitch, yaw"),
+    ],
+)
+def test_what_the_guard_would_refuse(system: System, config: Path, output: str, needed: bool, said: str) -> None:
+    assert all(f.ready for f in bundle(patient(system, config)))
+    change(config, "{kind: log, path: commands.jsonl}", output)
+    found = by_name(list(bundle(patient(system, config))))["bundle and configuration"]
+    assert (found.ready, found.needed) == (False, needed)
+    assert said in found.detail
