@@ -10,6 +10,7 @@ from jetvla.runtime.clock import Clock, MonotonicClock
 from jetvla.runtime.config import Config
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.chunk import ChunkTiming
+from jetvla.runtime.policy.sight import check_cameras
 from jetvla.runtime.policy.state import open_sense
 from jetvla.runtime.sinks.fit import dimensions_of
 from jetvla.services.guard_feedback import Feedback, open_feedback
@@ -41,6 +42,7 @@ def refusals(config: Config, bundle: Bundle) -> list[str]:
     clock, manifest = MonotonicClock(), bundle.manifest
     parts: list[Callable[[], object]] = [
         lambda: build_guard(config, bundle, clock),
+        lambda: check_cameras(config.cameras, manifest),
         lambda: open_sense(config.state, manifest, clock),
         *(lambda output=output: dimensions_of(output, manifest.action) for output in config.guard.outputs),
     ]

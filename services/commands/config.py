@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         bundle = Bundle.open(config.bundle, None, contents=False)
     except (BundleError, OSError) as error:
-        print(f"{arguments.file}: right; outputs, feedback, limits and state were not held against a bundle: {error}")
+        print(f"{arguments.file}: right")
+        print(f"cameras, outputs, feedback, limits and state were not held against a bundle: {error}")
         return 0
     if refused := refusals(config, bundle):
         raise ConfigError("\n".join([f"{arguments.file} and the bundle {config.bundle} do not go together:", *refused]))

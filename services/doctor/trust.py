@@ -56,4 +56,4 @@ def _fit(patient: Patient, opened: Bundle) -> Iterator[Finding]:
     if note := unsent(config, opened.manifest.action):
         yield Finding("bundle and configuration", False, note, "add an output, if the robot has them", needed=False)
         return
-    yield Finding("bundle and configuration", True, "outputs, feedback, limits and state are of this bundle")
+    yield Finding("bundle and configuration", True, "cameras, outputs, feedback, limits and state are of this bundle")

@@ -10,7 +10,7 @@ import pytest
 
 from jetvla.runtime.action_spec import ActionDimension, ActionSpec
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.config import Config
+from jetvla.runtime.config import Config, RosCamera
 from jetvla.services.bundle_fit import refusals, unsent
 from jetvla.services.cli import main
 
@@ -70,6 +70,10 @@ def test_dimensions_that_no_output_takes_are_told(arm: Bundle) -> None:
         (
             config(TRAJECTORY, limits={"workspace": {"frame": "base", "low": [0, 0, 0], "high": [1, 1, 1]}}),
             "guard.limits.workspace needs to know where the robot is",
+        ),
+        (
+            config(TRAJECTORY).model_copy(update={"cameras": {"wrist": RosCamera(kind="ros")}}),
+            "cameras: the bundle has front, and the configuration wrist",
         ),
         (config(TRAJECTORY, state=None), "needs the joint states elbow, wrist; name their topic"),
         (config(TRAJECTORY, state={"joints": {"elbo": "a"}}), "state.joints: the bundle has no state elbo"),
