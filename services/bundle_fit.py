@@ -12,6 +12,7 @@ from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.policy.sight import check_cameras
 from jetvla.runtime.policy.state import open_sense
+from jetvla.runtime.ros_names import OFF
 from jetvla.runtime.sinks.fit import dimensions_of
 from jetvla.services.guard_feedback import Feedback, open_feedback
 from jetvla.services.recording.guard import NotedGuard
@@ -31,7 +32,7 @@ def build_guard(config: Config, bundle: Bundle, clock: Clock) -> tuple[NotedGuar
         config.guard.rate_hz,
         bundle.digest,
         clock,
-        needs_deadman=config.guard.deadman != "none",
+        needs_deadman=config.guard.deadman != OFF,
         needs_feedback=feedback is not None and feedback.needed,
     )
     return guard, feedback

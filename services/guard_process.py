@@ -19,6 +19,7 @@ from jetvla.runtime.link.server import GuardLink, LinkLost
 from jetvla.runtime.ros.installed import check_installed
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox, Spinner
+from jetvla.runtime.ros_names import GUARD_NODE
 from jetvla.runtime.telemetry.status import StatusWriter
 from jetvla.services.bundle_fit import build_guard, unsent_note
 from jetvla.services.guard_diagnosis import diagnose
@@ -108,7 +109,7 @@ class GuardProcess:
 
     def _open_ros(self, resources: ExitStack) -> None:
         check_installed()
-        from jetvla.runtime.ros.guard_node import GUARD_NODE, GuardNode, Operator
+        from jetvla.runtime.ros.guard_node import GuardNode, Operator
         from jetvla.runtime.ros.managed_node import Transitions
 
         ros, guard, lifecycle = self._config.ros, self.guard, self.lifecycle
