@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
+from jetvla.runtime.config_errors import problems
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.box import MARGIN_M
 from jetvla.runtime.guard.limits import Limits, RateLimit
@@ -307,27 +308,4 @@ def load_section(path: Path, model: type[_Section], what: str) -> _Section:
     try:
         return model.model_validate(data, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        problems = [
-            f"{path}:{source.line(problem['loc'])}: {_describe(problem['loc'], source)}: {_message(problem)}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("\n".join([f"{what} is wrong:", *problems])) from error
-
-
-def _describe(location: tuple[str | int, ...], source: YamlSource) -> str:
-    """Dotted key, without the union tags that pydantic adds."""
-    parts: tuple[str | int, ...] = ()
-    for index, part in enumerate(location):
-        if (*parts, part) in source.lines or index == len(location) - 1:
-            parts = (*parts, part)
-    return ".".join(map(str, parts)) or "(root)"
-
-
-def _message(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "unknown key; remove it or correct its spelling"
-    if problem["type"] == "missing":
-        return "is required; add it"
-    shown = problem.get("input")
-    value = f" (it is {shown!r})" if isinstance(shown, (str, int, float, bool)) else ""
-    return f"{problem['msg'].removeprefix('Value error, ')}{value}"
+        raise ConfigError("\n".join([f"{what} is wrong:", *problems(error, source, model)])) from error
