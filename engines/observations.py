@@ -313,7 +313,7 @@ def action_scale(episodes: Iterable[Episode], settings: Interface) -> tuple[NDAr
 
 
 def _actions_of(episode: Episode, settings: Interface) -> NDArray[np.float32] | None:
-    """Actions in the policy's order; EpisodeError if they are of another size."""
+    """Actions, whose order is the policy's; EpisodeError if they are of another size."""
     actions, spec = episode.actions, settings.action
     if actions is None:
         return None
@@ -322,7 +322,4 @@ def _actions_of(episode: Episode, settings: Interface) -> NDArray[np.float32] | 
             f"{episode.name}: actions have {actions.shape[1]} numbers, and the action spec has {len(spec)} "
             f"dimensions ({', '.join(spec.names)}); give recordings of the robot that the policy was trained for"
         )
-    names = episode.action_names
-    if names is not None and set(names) == set(spec.names):
-        return actions[:, [names.index(name) for name in spec.names]]
     return actions

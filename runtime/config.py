@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, create_model, model_validator
 
+from jetvla.runtime.config_errors import problems
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.box import MARGIN_M
 from jetvla.runtime.guard.limits import Limits, RateLimit
 from jetvla.runtime.robot_config import FeedbackConfig, NoFeedback, OutputConfig, Section, StateConfig, TwistOutput
+from jetvla.runtime.ros_names import GUARD_NODE, OFF, DeadmanTopic, EstopTopic, Topic, resolved
 from jetvla.runtime.telemetry.config import TelemetryConfig
 from jetvla.runtime.yaml_source import YamlSource
 
@@ -61,7 +63,7 @@ class RosCamera(Section):
     """
 
     kind: Literal["ros"]
-    topic: str = "/camera/image_raw"
+    topic: Topic = "/camera/image_raw"
     compressed: bool = False
     stamp: Literal["header", "arrival"] = "header"
 
@@ -72,7 +74,7 @@ CameraConfig = Annotated[VideoCamera | FramesCamera | V4l2Camera | RosCamera, Fi
 class InstructionConfig(Section):
     """Where instructions come from. ``text`` is one that is there from the start; ``ttl_s`` null never expires."""
 
-    topic: str = "/voice_command"
+    topic: Topic = "/voice_command"
     text: str | None = None
     ttl_s: float | None = Field(default=60.0, gt=0, le=86400)
     max_chars: int = Field(default=200, ge=1, le=10000)
@@ -149,23 +151,34 @@ class LimitOverrides(_LimitFields):
 class GuardConfig(Section):
     """The guard process.
 
-    ``estop`` and ``deadman`` are topics of std_msgs/Bool. A deadman that is not ``none`` must be held to arm, and
-    repeated at 10 Hz or more; ``~/deadman`` is one of the guard's own names.
+    ``estop`` and ``deadman`` are topics of std_msgs/Bool. The e-stop cannot be switched off; a deadman that is not
+    ``none`` must be held to arm, and repeated at 10 Hz or more; ``~/deadman`` is one of the guard's own names.
     """
 
     rate_hz: float = Field(default=100.0, ge=10, le=1000)
     limits: LimitOverrides = LimitOverrides()
-    estop: str = "~/estop"
-    deadman: str = Field(default="none", min_length=1)
+    estop: EstopTopic = "~/estop"
+    deadman: DeadmanTopic = OFF
     feedback: FeedbackConfig = NoFeedback()
     outputs: tuple[OutputConfig, ...] = (TwistOutput(kind="twist"),)
 
     @model_validator(mode="after")
     def _one_output_a_topic(self) -> GuardConfig:
-        topics = [output.topic for output in self.outputs if output.kind != "log"]
+        topics = [resolved(output.topic, GUARD_NODE) for output in self.outputs if output.kind != "log"]
         if twice := sorted({t for t in topics if topics.count(t) > 1}):
             raise ValueError(f"two outputs publish {', '.join(twice)}; give each its own topic")
         return self
+
+    @model_validator(mode="after")
+    def _two_switches(self) -> GuardConfig:
+        self.check_switches("")
+        return self
+
+    def check_switches(self, namespace: str) -> None:
+        """ValueError if one message would hold the deadman and press the e-stop."""
+        estop, deadman = (resolved(topic, GUARD_NODE, namespace) for topic in (self.estop, self.deadman))
+        if self.deadman != OFF and estop == deadman:
+            raise ValueError(f"guard.estop and guard.deadman are both {estop}; give each its own topic")
 
 
 class RosConfig(Section):
@@ -231,6 +244,11 @@ class Config(Section):
                 return {**data, "bundle": str(Path(store) / name)}
         return data
 
+    @model_validator(mode="after")
+    def _two_switches(self) -> Config:
+        self.guard.check_switches(self.ros.namespace)
+        return self
+
     @property
     def socket(self) -> Path:
         return self.run_dir / "policy.sock"
@@ -269,7 +287,7 @@ class Config(Section):
             any(camera.kind == "ros" for camera in self.cameras.values())
             or any(output.kind != "log" for output in self.guard.outputs)
             or self.state is not None
-            or self.guard.deadman != "none"
+            or self.guard.deadman != OFF
             or self.guard.feedback.kind != "none"
         )
 
@@ -290,27 +308,4 @@ def load_section(path: Path, model: type[_Section], what: str) -> _Section:
     try:
         return model.model_validate(data, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        problems = [
-            f"{path}:{source.line(problem['loc'])}: {_describe(problem['loc'], source)}: {_message(problem)}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("\n".join([f"{what} is wrong:", *problems])) from error
-
-
-def _describe(location: tuple[str | int, ...], source: YamlSource) -> str:
-    """Dotted key, without the union tags that pydantic adds."""
-    parts: tuple[str | int, ...] = ()
-    for index, part in enumerate(location):
-        if (*parts, part) in source.lines or index == len(location) - 1:
-            parts = (*parts, part)
-    return ".".join(map(str, parts)) or "(root)"
-
-
-def _message(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "unknown key; remove it or correct its spelling"
-    if problem["type"] == "missing":
-        return "is required; add it"
-    shown = problem.get("input")
-    value = f" (it is {shown!r})" if isinstance(shown, (str, int, float, bool)) else ""
-    return f"{problem['msg']}{value}"
+        raise ConfigError("\n".join([f"{what} is wrong:", *problems(error, source, model)])) from error

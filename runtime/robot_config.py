@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
+from jetvla.runtime.ros_names import Topic
+
 
 class Section(BaseModel):
     """Base of every part of the file: unknown keys and numbers that are not finite are errors."""
@@ -28,7 +30,7 @@ class TwistOutput(Section):
     """geometry_msgs/Twist. ``linear`` and ``angular`` name the action dimensions of x, y, z; null sends 0."""
 
     kind: Literal["twist"]
-    topic: str = "/cmd_vel"
+    topic: Topic = "/cmd_vel"
     frame: str = "base_link"
     linear: tuple[str | None, str | None, str | None] = ("x", "y", "z")
     angular: tuple[str | None, str | None, str | None] = ("roll", "pitch", "yaw")
@@ -38,7 +40,7 @@ class TwistStampedOutput(Section):
     """geometry_msgs/TwistStamped, as :class:`TwistOutput`. Its frame is the one that the action spec states."""
 
     kind: Literal["twist_stamped"]
-    topic: str = "/cmd_vel"
+    topic: Topic = "/cmd_vel"
     linear: tuple[str | None, str | None, str | None] = ("x", "y", "z")
     angular: tuple[str | None, str | None, str | None] = ("roll", "pitch", "yaw")
 
@@ -50,7 +52,7 @@ class JointTrajectoryOutput(Section):
     """
 
     kind: Literal["joint_trajectory"]
-    topic: str = "/joint_trajectory_controller/joint_trajectory"
+    topic: Topic = "/joint_trajectory_controller/joint_trajectory"
     joints: dict[str, str] | None = Field(default=None, min_length=1)
 
 
@@ -58,7 +60,7 @@ class GripperOutput(Section):
     """std_msgs/Float64 from one absolute gripper dimension."""
 
     kind: Literal["gripper"]
-    topic: str = "/gripper_command"
+    topic: Topic = "/gripper_command"
     dimension: str = "gripper"
 
 
@@ -87,7 +89,7 @@ class JointFeedback(Section):
     """
 
     kind: Literal["joint_states"]
-    topic: str = "/joint_states"
+    topic: Topic = "/joint_states"
     joints: dict[str, str] = Field(default_factory=dict)
     stamp: Stamp = "header"
 
@@ -99,7 +101,7 @@ class PoseFeedback(Section):
     """
 
     kind: Literal["pose"]
-    topic: str = "/pose"
+    topic: Topic = "/pose"
     frame: str = "base_link"
     axes: tuple[str | None, str | None, str | None] = ("x", "y", "z")
     stamp: Stamp = "header"
@@ -120,6 +122,6 @@ class StateConfig(Section):
     ``joints`` maps the names of the manifest's ``state`` to joint names; what is left out has its own name.
     """
 
-    topic: str = "/joint_states"
+    topic: Topic = "/joint_states"
     joints: dict[str, str] = Field(default_factory=dict)
     stamp: Stamp = "header"

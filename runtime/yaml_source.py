@@ -42,7 +42,9 @@ class YamlSource:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)
-            raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+            problem = str(getattr(error, "problem", None) or error)
+            remedy = "; YAML takes no tabs, use spaces" if "\\t" in problem else ""
+            raise ConfigError(f"{where}: not valid YAML: {problem}{remedy}") from error
         lines: dict[Location, int] = {(): 1}
         if root is not None:
             _collect(root, (), lines, path)

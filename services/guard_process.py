@@ -11,7 +11,6 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
 from jetvla.runtime.guard.arming import State
-from jetvla.runtime.guard.chunk import ChunkTiming
 from jetvla.runtime.guard.events import TickResult
 from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
@@ -20,14 +19,14 @@ from jetvla.runtime.link.server import GuardLink, LinkLost
 from jetvla.runtime.ros.installed import check_installed
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox, Spinner
+from jetvla.runtime.ros_names import GUARD_NODE
 from jetvla.runtime.telemetry.status import StatusWriter
+from jetvla.services.bundle_fit import build_guard, unsent_note
 from jetvla.services.guard_diagnosis import diagnose
-from jetvla.services.guard_feedback import open_feedback
 from jetvla.services.guard_lifecycle import Lifecycle
 from jetvla.services.guard_outputs import Outputs
 from jetvla.services.guard_report import GuardReport
 from jetvla.services.policy_account import policy_users
-from jetvla.services.recording.guard import NotedGuard
 from jetvla.services.recording.tap import Tap
 from jetvla.services.service_manager import Notifier, Unmanaged
 from jetvla.services.spans import open_spans
@@ -65,23 +64,11 @@ class GuardProcess:
         reloaded: Callable[[], Config | None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        manifest = bundle.manifest
         self._clock = clock or MonotonicClock()
         self._config, self._bundle = config, bundle
         self._notifier, self._reloaded = notifier or Notifier(Unmanaged()), reloaded
         self._rate = Rate(self._clock)
-        timing = ChunkTiming.of(manifest)
-        self._feedback = open_feedback(config, manifest.action, self._clock)
-        self.guard = NotedGuard(
-            manifest.action,
-            timing,
-            config.limits,
-            config.guard.rate_hz,
-            bundle.digest,
-            self._clock,
-            needs_deadman=config.guard.deadman != "none",
-            needs_feedback=self._feedback is not None and self._feedback.needed,
-        )
+        self.guard, self._feedback = build_guard(config, bundle, self._clock)
         self.report = GuardReport(self._clock, bundle.digest)
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._instruction = self._inbox.current()
@@ -122,7 +109,7 @@ class GuardProcess:
 
     def _open_ros(self, resources: ExitStack) -> None:
         check_installed()
-        from jetvla.runtime.ros.guard_node import GUARD_NODE, GuardNode, Operator
+        from jetvla.runtime.ros.guard_node import GuardNode, Operator
         from jetvla.runtime.ros.managed_node import Transitions
 
         ros, guard, lifecycle = self._config.ros, self.guard, self.lifecycle
@@ -146,8 +133,8 @@ class GuardProcess:
     def _open_outputs(self) -> None:
         spec = self._bundle.manifest.action
         self._outputs.open(self._config, spec, self._session)
-        if unsent := self._outputs.unsent(spec):
-            self.report.note(f"no output takes the action dimensions {', '.join(unsent)}")
+        if note := unsent_note(self._outputs.unsent(spec)):
+            self.report.note(note)
 
     # What an operator asks for
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import ArmingError, ConfigError, JetvlaError
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.ros_names import GUARD_NODE
 
 if TYPE_CHECKING:
     from rclpy.publisher import Publisher
@@ -67,8 +68,6 @@ class OperatorConsole:
         """
         from std_srvs.srv import Trigger
 
-        from jetvla.runtime.ros.guard_node import GUARD_NODE
-
         name = f"{self._session.node.get_namespace().rstrip('/')}/{GUARD_NODE}/{service}"
         client = self._session.node.create_client(Trigger, name)
         if not client.wait_for_service(timeout_sec=timeout_s):
@@ -110,7 +109,6 @@ class OperatorConsole:
         """
         from std_msgs.msg import String
 
-        from jetvla.runtime.ros.guard_node import GUARD_NODE
         from jetvla.runtime.ros.policy_node import POLICY_NODE
 
         topic = self._config.instruction.topic

@@ -13,7 +13,7 @@ from jetvla.runtime.cameras import ImageTopics
 from jetvla.runtime.clock import Clock, MonotonicClock
 from jetvla.runtime.config import Config
 from jetvla.runtime.contracts import Instruction
-from jetvla.runtime.errors import ConfigError, LinkError
+from jetvla.runtime.errors import LinkError
 from jetvla.runtime.instructions import InstructionInbox
 from jetvla.runtime.link.client import PolicyLink
 from jetvla.runtime.link.protocol import Hello
@@ -23,7 +23,7 @@ from jetvla.runtime.policy.heartbeat import Heartbeat, Sender
 from jetvla.runtime.policy.loop import PATIENCE_S, PolicyLoop, Turn
 from jetvla.runtime.policy.model import Model, open_model
 from jetvla.runtime.policy.sight import open_sight
-from jetvla.runtime.policy.state import JointSense, Proprioception
+from jetvla.runtime.policy.state import Proprioception, open_sense
 from jetvla.runtime.ros.installed import check_installed
 from jetvla.services.policy_progress import PolicyProgress
 from jetvla.services.service_manager import Notifier, Unmanaged
@@ -69,7 +69,7 @@ class PolicyProcess:
         self._inbox = InstructionInbox(config.instruction, self._clock)
         self._resources = ExitStack()
         self._loop: PolicyLoop | None = None
-        self._heard = _joint_sense(config, bundle, self._clock) if joints is None else None
+        self._heard = open_sense(config.state, bundle.manifest, self._clock) if joints is None else None
         self._joints = joints or self._heard
         self._model = open_model(bundle, config.policy, self._clock)
         self.golden = _self_test(self._model)
@@ -166,18 +166,6 @@ class PolicyProcess:
         # The layout has 32 bits for the error.
         error = min(self.golden.error, 1e38)
         return Hello(self._model.bundle.digest, self._model.key.digest().hex(), self.golden.passed, error)
-
-
-def _joint_sense(config: Config, bundle: Bundle, clock: Clock) -> JointSense | None:
-    names = bundle.manifest.state
-    if not names:
-        return None
-    if config.state is None:
-        raise ConfigError(
-            f"the policy {bundle.manifest.name} needs the joint states {', '.join(names)}; name their topic, as "
-            "state: {topic: /joint_states}"
-        )
-    return JointSense(config.state, names, clock)
 
 
 def _engine(model: Model) -> str:

@@ -27,14 +27,20 @@ def open_sight(
     Raises:
         ConfigError: if the names differ from the manifest's.
     """
+    check_cameras(cameras, manifest)
+    names = [camera.name for camera in manifest.cameras]
+    slots = [CameraSlot(n, partial(open_camera, n, cameras[n], clock, topics), clock) for n in names]
+    return Sight(slots, clock)
+
+
+def check_cameras(cameras: Mapping[str, CameraConfig], manifest: Manifest) -> None:
+    """ConfigError if the names differ from the manifest's."""
     names = [camera.name for camera in manifest.cameras]
     if sorted(names) != sorted(cameras):
         raise ConfigError(
             f"cameras: the bundle has {', '.join(sorted(names))}, and the configuration "
             f"{', '.join(sorted(cameras))}; give the cameras the bundle's names"
         )
-    slots = [CameraSlot(n, partial(open_camera, n, cameras[n], clock, topics), clock) for n in names]
-    return Sight(slots, clock)
 
 
 class Blind(Exception):

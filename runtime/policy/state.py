@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jetvla.runtime.clock import NS_PER_S, Clock
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.joint_states import JointStates
+from jetvla.runtime.manifest import Manifest
 from jetvla.runtime.robot_config import StateConfig
 from jetvla.runtime.stamps import HeaderTime
 
@@ -26,6 +27,22 @@ class Proprioception(Protocol):
 
     def feel(self) -> NDArray[np.float32]:
         """float32 [S] in the manifest's order; Numb if it is not known."""
+
+
+def open_sense(config: StateConfig | None, manifest: Manifest, clock: Clock) -> JointSense | None:
+    """What feels the state that the policy takes; None if it takes none.
+
+    Raises:
+        ConfigError: it takes one, and no topic is configured, or another state is.
+    """
+    if not manifest.state:
+        return None
+    if config is None:
+        raise ConfigError(
+            f"the policy {manifest.name} needs the joint states {', '.join(manifest.state)}; name their topic, as "
+            "state: {topic: /joint_states}"
+        )
+    return JointSense(config, manifest.state, clock)
 
 
 class JointSense:

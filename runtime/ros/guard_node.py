@@ -19,9 +19,8 @@ from jetvla.runtime.ros.parameters import mirror
 from jetvla.runtime.ros.qos import ESTOP_QOS, SENSOR_QOS, STATE_QOS
 from jetvla.runtime.ros.session import RosSession
 from jetvla.runtime.ros.spinner import Mailbox
+from jetvla.runtime.ros_names import OFF
 from jetvla.runtime.telemetry.diagnosis import Diagnosis
-
-GUARD_NODE = "jetvla_guard"
 
 _FEEDBACK_TYPES = {"joint_states": JointState, "pose": PoseStamped}
 
@@ -70,7 +69,7 @@ class GuardNode:
         )
         for qos in ESTOP_QOS:
             node.create_subscription(Bool, guard.estop, _posting(operator.estop, mailbox), qos)
-        if guard.deadman != "none":
+        if guard.deadman != OFF:
             node.create_subscription(Bool, guard.deadman, _posting(operator.deadman, mailbox), 10)
         if receive is not None and guard.feedback.kind != "none":
             node.create_subscription(_FEEDBACK_TYPES[guard.feedback.kind], guard.feedback.topic, receive, SENSOR_QOS)

@@ -6,9 +6,9 @@ from std_msgs.msg import Float64
 
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.contracts import Command
-from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.robot_config import GripperOutput
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.sinks.fit import gripper_index
 from jetvla.runtime.sinks.publisher import CommandPublisher
 
 
@@ -16,22 +16,12 @@ class GripperSink(CommandPublisher):
     """Publishes one absolute gripper dimension in its own unit."""
 
     def __init__(self, config: GripperOutput, spec: ActionSpec, session: RosSession) -> None:
-        self._index = _index(config, spec)
+        self._index = gripper_index(config, spec)
         self.dimensions = (config.dimension,)
         super().__init__(Float64, "std_msgs/msg/Float64", config.topic, session)
 
     def publish(self, command: Command) -> None:
         self.send(Float64(data=float(command.values[self._index])))
-
-
-def _index(config: GripperOutput, spec: ActionSpec) -> int:
-    grippers = [d.name for d in spec.dimensions if d.quantity == "gripper" and d.semantics == "absolute"]
-    if config.dimension not in grippers:
-        raise ConfigError(
-            f"guard.outputs: {config.dimension!r} is not an absolute gripper dimension of this bundle "
-            f"({', '.join(grippers) or 'it has none'}); name one of these, or remove the output"
-        )
-    return spec.index(config.dimension)
 
 
 def open_sink(config: GripperOutput, spec: ActionSpec, session: RosSession | None, period_s: float) -> GripperSink:

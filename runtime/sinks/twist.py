@@ -6,23 +6,17 @@ from geometry_msgs.msg import Twist
 
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.contracts import Command
-from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.robot_config import TwistOutput
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.sinks.fit import twist_axes
 from jetvla.runtime.sinks.publisher import CommandPublisher
-from jetvla.runtime.sinks.twist_axes import TwistAxes
 
 
 class TwistSink(CommandPublisher):
     """Publishes the action's linear and angular dimensions."""
 
     def __init__(self, config: TwistOutput, spec: ActionSpec, session: RosSession) -> None:
-        self._axes = TwistAxes(config, spec)
-        if others := self._axes.frames - {config.frame}:
-            raise ConfigError(
-                f"guard.outputs: the action is expressed in frame {', '.join(map(repr, sorted(others)))}, not "
-                f"{config.frame!r}; set the output's frame to the one in which the robot takes its twist"
-            )
+        self._axes = twist_axes(config, spec)
         self.dimensions = self._axes.dimensions
         super().__init__(Twist, "geometry_msgs/msg/Twist", config.topic, session)
 

@@ -6,9 +6,9 @@ from geometry_msgs.msg import TwistStamped
 
 from jetvla.runtime.action_spec import ActionSpec
 from jetvla.runtime.contracts import Command
-from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.robot_config import TwistStampedOutput
 from jetvla.runtime.ros.session import RosSession
+from jetvla.runtime.sinks.fit import only_frame
 from jetvla.runtime.sinks.publisher import CommandPublisher
 from jetvla.runtime.sinks.twist_axes import TwistAxes
 
@@ -21,7 +21,7 @@ class TwistStampedSink(CommandPublisher):
 
     def __init__(self, config: TwistStampedOutput, spec: ActionSpec, session: RosSession) -> None:
         self._axes = TwistAxes(config, spec)
-        self._frame = _only_frame(self._axes)
+        self._frame = only_frame(self._axes)
         self.dimensions = self._axes.dimensions
         super().__init__(TwistStamped, "geometry_msgs/msg/TwistStamped", config.topic, session)
 
@@ -31,16 +31,6 @@ class TwistStampedSink(CommandPublisher):
         message.header.stamp = self.now()
         self._axes.fill(message.twist, command.values)
         self.send(message)
-
-
-def _only_frame(axes: TwistAxes) -> str:
-    if len(axes.frames) != 1 or "" in axes.frames:
-        found = ", ".join(repr(frame) for frame in sorted(axes.frames)) or "none"
-        raise ConfigError(
-            f"guard.outputs: a stamped twist has one frame, and the action spec states {found} for "
-            f"{', '.join(axes.dimensions) or 'no dimension'}; state one frame in the action spec and build again"
-        )
-    return next(iter(axes.frames))
 
 
 def open_sink(

@@ -145,7 +145,6 @@ def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tu
     """The policy and the samples that the command line names."""
     from jetvla.calibration.episodes import open_episodes
     from jetvla.engines.observations import Choice, random_observations, recorded_observations
-    from jetvla.engines.sources import open_policy, random_policy
     from jetvla.runtime.errors import ConfigError
 
     if (arguments.checkpoint is None) == (arguments.random_init is None):
@@ -160,17 +159,41 @@ def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tu
         if number < least:
             raise ConfigError(f"{option} {number}: give at least {least}")
     episodes = [] if arguments.episodes is None else open_episodes(arguments.episodes)
+    judges = None if arguments.held_out is None else open_episodes(arguments.held_out)
     declared = _declared(arguments, episodes, say)
-    policy = (
-        open_policy(arguments.checkpoint, declared)
-        if arguments.random_init is None
-        else random_policy(arguments.random_init, declared)
-    )
+    policy = _checked_policy(arguments, declared, [*episodes, *(judges or ())], say)
     if not episodes:
         return policy, random_observations(policy.settings)
-    judges = None if arguments.held_out is None else open_episodes(arguments.held_out)
     choice = Choice(arguments.samples, arguments.selection, arguments.seed)
     return policy, recorded_observations(episodes, policy.settings, choice, judges)
+
+
+def _checked_policy(
+    arguments: argparse.Namespace, declared: Declared, recorded: Sequence[Episode], say: Callable[[str], None]
+) -> Policy:
+    """The policy, whose numbers have the places that the recordings name; what was stated is checked first."""
+    from jetvla.engines.checkpoint import CONFIG
+    from jetvla.engines.recorded_names import beyond_ranges, check_action_names, check_state_names
+    from jetvla.engines.sources import open_policy, random_policy
+
+    spec = declared.action_spec()
+    if spec is not None:
+        _say_warning(check_action_names(spec, recorded, arguments.action_spec), say)
+    check_state_names(declared.state or (), recorded, "--state-names")
+    if arguments.random_init is not None:
+        return random_policy(arguments.random_init, declared)
+    policy = open_policy(arguments.checkpoint, declared)
+    settings, file = policy.settings, arguments.checkpoint / CONFIG
+    if spec is None:
+        _say_warning(check_action_names(settings.action, recorded, file, "action"), say)
+    check_state_names(settings.state, recorded, str(file))
+    _say_warning(beyond_ranges(settings.action, policy.actions), say)
+    return policy
+
+
+def _say_warning(warning: str | None, say: Callable[[str], None]) -> None:
+    if warning is not None:
+        say(warning)
 
 
 def _declared(arguments: argparse.Namespace, episodes: Sequence[Episode], say: Callable[[str], None]) -> Declared:

@@ -1,4 +1,4 @@
-"""Check a configuration file, naming every mistake with its line; or print the JSON schema.
+"""Check a configuration file, naming every mistake with its line, and against its bundle; or print the JSON schema.
 
 jetvla config check jetvla.yaml
 jetvla config schema > jetvla.schema.json
@@ -10,7 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
+from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.errors import BundleError, ConfigError
+from jetvla.services.bundle_fit import refusals, unsent
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "schema":
         print(json.dumps(Config.model_json_schema(), indent=2))
         return 0
-    load_config(arguments.file)
-    print(f"{arguments.file}: right")
+    config = load_config(arguments.file)
+    try:
+        bundle = Bundle.open(config.bundle, None, contents=False)
+    except (BundleError, OSError) as error:
+        print(f"{arguments.file}: right")
+        print(f"cameras, outputs, feedback, limits and state were not held against a bundle: {error}")
+        return 0
+    if refused := refusals(config, bundle):
+        raise ConfigError("\n".join([f"{arguments.file} and the bundle {config.bundle} do not go together:", *refused]))
+    print(f"{arguments.file}: right, also for the bundle {config.bundle} (signature and contents were not checked)")
+    if note := unsent(config, bundle.manifest.action):
+        print(f"WARNING: {note}")
     return 0

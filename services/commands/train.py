@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from jetvla.calibration.episodes import open_episodes
     from jetvla.engines.checkpoint import read_yaml
+    from jetvla.engines.recorded_names import check_action_names
     from jetvla.engines.training.settings import training_settings
     from jetvla.engines.training.trainer import STATE, Trainer
     from jetvla.runtime.errors import ConfigError
@@ -51,7 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     console = Console()
     with console.status("reading episodes"):
-        trainer = Trainer(settings, open_episodes(arguments.episodes), arguments.output)
+        episodes = open_episodes(arguments.episodes)
+        trainer = Trainer(settings, episodes, arguments.output)
+        action = trainer.policy.settings.action
+        warning = check_action_names(action, episodes, arguments.config, "policy", "action")
+    if warning is not None:
+        console.print(warning, markup=False, highlight=False, soft_wrap=True)
     if arguments.resume:
         trainer.resume()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

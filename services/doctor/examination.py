@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
@@ -22,6 +23,8 @@ from jetvla.services.doctor.system import System
 from jetvla.services.doctor.trust import bundle, keys
 from jetvla.services.doctor.units import units
 
+_Seen = TypeVar("_Seen", System, Patient)
+
 CONFIGURATION = "configuration"
 MACHINE: tuple[MachineCheck, ...] = (libraries, jetpack, power, accounts, units, scheduling)
 CONFIGURED: tuple[Check, ...] = (cuda, tensorrt, keys, bundle, engine, cameras, ros, storage)
@@ -29,14 +32,14 @@ CONFIGURED: tuple[Check, ...] = (cuda, tensorrt, keys, bundle, engine, cameras, 
 
 def examine(config_path: Path, system: System) -> list[Finding]:
     """Look at the machine, and at what ``config_path`` asks of it. What may not be looked at is a finding too."""
-    findings = [f for check in MACHINE for f in _guarded(check.__name__, check(system))]
+    findings = [f for check in MACHINE for f in _guarded(check, system)]
     try:
         config = load_config(config_path)
     except JetvlaError as error:
         return [*findings, Finding(CONFIGURATION, False, str(error), f"write or correct {config_path}")]
     findings.append(Finding(CONFIGURATION, True, str(config_path)))
     patient = Patient(system, config, config_path)
-    return findings + [f for check in CONFIGURED for f in _guarded(check.__name__, check(patient))]
+    return findings + [f for check in CONFIGURED for f in _guarded(check, patient)]
 
 
 def all_ready(findings: list[Finding]) -> bool:
@@ -44,9 +47,14 @@ def all_ready(findings: list[Finding]) -> bool:
     return all(finding.ready for finding in findings if finding.needed)
 
 
-def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+def _guarded(check: Callable[[_Seen], Iterator[Finding]], seen: _Seen) -> Iterator[Finding]:
+    """One check that fails never hides the others."""
+    name = check.__name__
     try:
-        yield from findings
+        yield from check(seen)
     except OSError as error:
         detail = f"{error.filename or name} cannot be looked at: {error.strerror or error}"
         yield Finding(name, False, detail, "run it with sudo, or as an account that may read it")
+    except Exception as error:  # noqa: BLE001
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding(name, False, f"could not be looked at: {said}", "tell the maintainers, with this line")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import PRIVATE_SUFFIX, load_trusted
+from jetvla.services.bundle_fit import refusals, unsent
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.patient import Patient
 
@@ -42,3 +43,17 @@ def bundle(patient: Patient) -> Iterator[Finding]:
     detail = f"{m.name} version {m.version} ({opened.digest[:16]}): {', '.join(m.step_precisions)}"
     missing = [camera.name for camera in m.cameras if camera.name not in config.cameras]
     yield Finding("bundle", not missing, detail, f"configure the cameras {', '.join(missing)}")
+    yield from _fit(patient, opened)
+
+
+def _fit(patient: Patient, opened: Bundle) -> Iterator[Finding]:
+    """What policy and guard would refuse when they start."""
+    config = patient.config
+    if refused := refusals(config, opened):
+        for why in refused:
+            yield Finding("bundle and configuration", False, why, f"correct {patient.path}")
+        return
+    if note := unsent(config, opened.manifest.action):
+        yield Finding("bundle and configuration", False, note, "add an output, if the robot has them", needed=False)
+        return
+    yield Finding("bundle and configuration", True, "cameras, outputs, feedback, limits and state are of this bundle")

@@ -100,7 +100,7 @@ def test_overridden_limits_reach_the_guard(tmp_path: Path) -> None:
     [
         ("a: [1", ":1: not valid YAML"),
         ("bundle: a\nbundle: b\n", ":2: bundle is there twice"),
-        ("- 1\n", "valid dictionary"),
+        ("- 1\n", "must have keys with values of their own"),
         ("", "bundle: is required"),
         (RIGHT + "guard: {rate_hz: .nan}\n", ":4: guard.rate_hz"),
         (RIGHT.replace("video", "null"), "kind"),
@@ -139,3 +139,36 @@ def test_a_wrong_store_is_named_before_the_name_in_it(tmp_path: Path) -> None:
 def test_impossible_trials_are_named(tmp_path: Path, wrong: str) -> None:
     (found,) = mistakes(tmp_path, f"{RIGHT}trial:\n  {wrong}\n")
     assert found.startswith(f"5: trial.{wrong.partition(':')[0]}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("guard: {limit: {}}", "4: guard.limit: unknown key; is limits meant?"),
+        ("guard: {limits: {linear: {velocty: 1}}}", "4: guard.limits.linear.velocty: unknown key; is velocity meant?"),
+        ("guard: {outputs: [{kind: twist, topc: /x}]}", "4: guard.outputs.0.topc: unknown key; is topic meant?"),
+        ("guard: {feedback: {kind: pose, axis: []}}", "4: guard.feedback.axis: unknown key; is axes meant?"),
+        ("colour: red", "4: colour: unknown key; remove it or correct its spelling"),
+        (
+            "guard: {limits: {linear: 5}}",
+            "4: guard.limits.linear: must have keys with values of their own, of velocity, acceleration, deceleration, "
+            "jerk, travel_100ms, travel_1s (it is 5)",
+        ),
+        ("guard: 5", "4: guard: must have keys with values of their own, of rate_hz, limits, estop, "),
+        ("guard: {outputs: [twist]}", "4: guard.outputs.0: must have keys with values of their own, of kind, topic, "),
+        (
+            "guard: {outputs: [{kind: griper}]}",
+            "4: guard.outputs.0: kind 'griper' is none of twist, twist_stamped, joint_trajectory, gripper, log; is "
+            "gripper meant?",
+        ),
+        ("guard: {outputs: [{topic: /x}]}", "4: guard.outputs.0: has no kind; add it"),
+    ],
+)
+def test_a_mistake_in_plain_words(tmp_path: Path, text: str, says: str) -> None:
+    (said,) = mistakes(tmp_path, RIGHT + text)
+    assert said.startswith(says)
+
+
+def test_a_tab(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"jetvla.yaml:5: not valid YAML: .*; YAML takes no tabs, use spaces"):
+        load(tmp_path, RIGHT + "guard:\n\trate_hz: 10\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -29,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from jetvla.calibration import action_draft, coverage
 from jetvla.calibration.calibration_file import ActivationRange, CalibrationFile, DataSource, SampleId
 from jetvla.calibration.episodes import write_episode
+from jetvla.calibration.episodes.hdf5 import Hdf5Episode
 from jetvla.engines import build as build_module
 from jetvla.engines import publication, runner, sources
 from jetvla.engines.checkpoint import save_checkpoint
@@ -258,6 +260,41 @@ def listed_otherwise(place: Path) -> None:
 def copied(place: Path) -> None:
     shutil.copytree(place / "episodes", place / "judges")
     (place / "judges/0.hdf5").rename(place / "judges/renamed.hdf5")
+
+
+TWIST = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+
+
+def spec_in_another_order(place: Path) -> None:
+    spec = yaml.safe_load((place / "action.yaml").read_text())
+    spec["dimensions"][0:2] = reversed(spec["dimensions"][0:2])
+    (place / "action.yaml").write_text(yaml.safe_dump(spec))
+
+
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        (ACT, r"action.yaml:\d+: dimensions.0 is 'y'"),
+        (BARE, r"action.yaml:\d+: dimensions.0 is 'y'"),
+        (BUILD, r"checkpoint/config.yaml:\d+: action.dimensions.0 is 'x'"),
+    ],
+)
+def test_names_in_another_order_than_recorded(
+    place: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, command: str, where: str
+) -> None:
+    recorded = ("y", "x", *TWIST[2:]) if command == BUILD else TWIST
+    monkeypatch.setattr(Hdf5Episode, "action_names", recorded)
+    lerobot(place)
+    spec_in_another_order(place)
+    assert re.search(f"{where}, but number 0 of the recorded actions is '{recorded[0]}'", refused(command))
+
+
+def test_state_names_in_another_order_than_recorded(
+    place: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hdf5Episode, "state_names", ("b", "a"))
+    lerobot(place)
+    assert "--state-names: state 0 is 'a', but number 0 of the recorded state is 'b'" in refused(ACT)
 
 
 DATA: dict[str, tuple[str, Callable[[Path], object], str]] = {

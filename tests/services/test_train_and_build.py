@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from jetvla.calibration.episodes import write_episode
+from jetvla.calibration.episodes.hdf5 import Hdf5Episode
 from jetvla.engines.sources import Declared, random_policy
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import ConfigError
@@ -97,3 +98,24 @@ def test_a_real_checkpoint_needs_episodes(tmp_path: Path) -> None:
     save_checkpoint(random_policy("tiny", Declared()), tmp_path / "checkpoint")
     with pytest.raises(ConfigError, match="--episodes is missing"):
         call(build, tmp_path / "checkpoint", "-o", tmp_path / "bundle")
+
+
+def test_training_with_names_in_another_order_than_recorded(
+    episodes: Path, training_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hdf5Episode, "action_names", ("y", "x", "z", "roll", "pitch", "yaw", "gripper"))
+    with pytest.raises(ConfigError, match=r"train.yaml:\d+: policy.action.dimensions.0 is 'x', but number 0 .* is 'y'"):
+        call(train, episodes, "-o", tmp_path / "run", "--config", training_file)
+
+
+def test_a_name_that_the_recordings_do_not_have_is_said_once(
+    episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Hdf5Episode, "action_names", ("X", "y", "z", "roll", "pitch", "yaw", "gripper"))
+    action = tmp_path / "action.yaml"
+    spec = random_policy("tiny", Declared()).settings.action.model_dump(mode="json")
+    action.write_text(yaml.safe_dump(spec))
+    options = ("--random-init", "tiny", "--action-spec", action, "--precision", "fp32")
+    assert call(build, *options, "--episodes", episodes, "-o", tmp_path / "bundle") == 0
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line and "names" in line]
+    assert said.endswith("0 is 'x', recorded as 'X'")

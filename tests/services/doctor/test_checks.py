@@ -14,7 +14,7 @@ from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import MissingDependency
 from jetvla.runtime.memory.driver import Gpu
 from jetvla.services.cli import main
-from jetvla.services.doctor import gpu
+from jetvla.services.doctor import examination, gpu
 from jetvla.services.doctor.accounts import accounts
 from jetvla.services.doctor.cameras import cameras
 from jetvla.services.doctor.engine import engine
@@ -381,3 +381,33 @@ def test_the_page_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> N
         "remedy": "",
         "needed": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("output", "needed", "said"),
+    [
+        ("{kind: gripper, dimension: claw}", True, "'claw' is not an absolute gripper dimension of this bundle"),
+        ("{kind: gripper}", False, "no output takes the action dimensions x, y, z, roll, pitch, yaw"),
+    ],
+)
+def test_what_the_guard_would_refuse(system: System, config: Path, output: str, needed: bool, said: str) -> None:
+    assert all(f.ready for f in bundle(patient(system, config)))
+    change(config, "{kind: log, path: commands.jsonl}", output)
+    found = by_name(list(bundle(patient(system, config))))["bundle and configuration"]
+    assert (found.ready, found.needed) == (False, needed)
+    assert said in found.detail
+
+
+def test_a_check_that_fails_hides_no_other(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ValueError("no such\n  thing")
+
+    whole = examine(config, system)
+    monkeypatch.setattr(examination, "MACHINE", (broken, *examination.MACHINE))
+    monkeypatch.setattr(examination, "CONFIGURED", (broken, *examination.CONFIGURED))
+    findings = examine(config, system)
+    failed = [f for f in findings if f.what == "broken"]
+    assert [(f.ready, f.needed, f.detail) for f in failed] == [
+        (False, True, "could not be looked at: ValueError: no such thing")
+    ] * 2
+    assert [f.what for f in findings if f.what != "broken"] == [f.what for f in whole]
