@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.policy.turn_spans import TurnSpans
 from jetvla.services.daemon import Service, keep_for_good, run_daemon
+from jetvla.services.instance import single_instance
 from jetvla.services.policy_process import PolicyProcess
 from jetvla.services.spans import open_spans
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def act(service: Service) -> None:
     """Run the policy until ``service.asked``."""
     with (
+        single_instance(service.config, "policy"),
         open_spans(service.config.spans("policy"), MonotonicClock()) as spans,
         PolicyProcess(
             service.config, service.bundle, service.notifier, service.reloader.take, observers=(TurnSpans(spans),)
