@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +121,30 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(
     (tmp_path / "clip.mp4").touch()
     config.write_text(text.format("keys", "clip.mp4") + "guard: {outputs: [{kind: log, path: x}]}\n")
     assert main(["doctor", "--config", str(config)]) == 0
+
+
+@pytest.mark.parametrize("command", [["config", "schema"], ["keys", "list", "keys"]])
+def test_a_reader_that_goes_away_is_no_error(signed_bundle: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "jetvla.services", *command],
+        cwd=signed_bundle.parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_pipe_to_another_program_that_breaks_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("jetvla.services.commands.keys.run", broken)
+    with (tmp_path / "output").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError):
+            main(["keys", "list", "keys"])
