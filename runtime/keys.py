@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,23 +34,47 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 
 def create_key_pair(name: str, directory: Path) -> tuple[Path, Path]:
-    """Write ``name.key`` (mode 0600) and ``name.pub`` into ``directory``; neither may exist yet."""
+    """Write ``name.key`` (mode 0600) and ``name.pub`` into ``directory``, both or none; neither may exist yet.
+
+    Raises:
+        ConfigError: if one does, ``name`` is no plain file name, or the disk refuses.
+    """
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise ConfigError(
+            f"{name!r} is no name of a key; give a plain file name such as robots, and a folder with --dir"
+        )
     private_path, public_path = directory / f"{name}{PRIVATE_SUFFIX}", directory / f"{name}{PUBLIC_SUFFIX}"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise ConfigError(f"{path} is already there; choose another name, or move it away")
-    directory.mkdir(parents=True, exist_ok=True)
     private = Ed25519PrivateKey.generate()
     encoded = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(encoded)
-    public_path.write_bytes(
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    try:
+        for path in (private_path, public_path):
+            if path.exists():
+                raise ConfigError(f"{path} is already there; choose another name, or move it away")
+        directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as undo:
+            _put_new(private_path, encoded, 0o600, undo)
+            _put_new(public_path, public, 0o644, undo)
+            undo.pop_all()
+    except OSError as error:
+        raise ConfigError(
+            f"the key {name} cannot be written into {directory}: {error.strerror}; make room, or choose another folder"
+        ) from error
     return private_path, public_path
+
+
+def _put_new(path: Path, content: bytes, mode: int, undo: ExitStack) -> None:
+    """Write a file that is not there yet; ``undo`` removes it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    undo.callback(path.unlink, missing_ok=True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:

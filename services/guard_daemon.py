@@ -47,7 +47,9 @@ def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lam
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"run_dir {run_dir} cannot be made: {error.strerror}; name another in the file") from error
+        raise ConfigError(
+            f"run_dir {run_dir} cannot be made: {error.strerror}; name another in the configuration"
+        ) from error
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
     with (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +116,26 @@ def test_a_repository_is_made_once_and_found_by_what_it_is(tmp_path: Path, scene
     (scene.place / "repository" / "metadata" / "timestamp.json").write_text("rot")
     with pytest.raises(FleetError, match=r"timestamp\.json is damaged"):
         scene.repository.refresh()
+
+
+def test_a_repository_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    repository = FleetRepository(tmp_path / "file" / "repository", KeyFolder(tmp_path / "keys"))
+    with pytest.raises(FleetError, match=r"cannot be changed \(Not a directory: .*file/repository"):
+        repository.create()
+    repository = FleetRepository(tmp_path / "repository", KeyFolder(tmp_path / "keys"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(FleetRepository, "do_snapshot", full)
+        with pytest.raises(FleetError, match=r"cannot be changed \(No space left on device\); make room"):
+            repository.create()
+    assert not repository.first_root.exists()
+    assert not list((tmp_path / "keys").iterdir())
+    repository.create()
+    assert (tmp_path / "keys" / "root-1.key").exists()
 
 
 def test_from_the_command_line(
