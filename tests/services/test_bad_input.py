@@ -195,6 +195,26 @@ CHECKPOINTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda place: None,
         "episodes is no checkpoint: it has neither config.yaml nor LeRobot's config.json",
     ),
+    "an ONNX graph": (
+        "build graph.onnx -o out/bundle",
+        lambda place: (place / "graph.onnx").write_bytes(b"\x08\x0a"),
+        "graph.onnx is an ONNX graph, and a checkpoint is needed",
+    ),
+    "a packed bundle": (
+        "build policy.jetvla -o out/bundle",
+        lambda place: (place / "policy.jetvla").touch(),
+        "policy.jetvla is a bundle already, and a checkpoint is needed",
+    ),
+    "a bundle": (
+        "build policy -o out/bundle",
+        lambda place: ((place / "policy").mkdir(), (place / "policy/manifest.json").touch()),
+        "policy is a bundle already, and a checkpoint is needed",
+    ),
+    "a picture": (
+        RANGES.replace("checkpoint", "photo.png"),
+        lambda place: (place / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n"),
+        "photo.png is no file of torch.save, and a checkpoint is needed",
+    ),
     "fewer tokens than words": (
         RANGES,
         lambda place: settle(place, "config.yaml", text={"max_tokens": 4}),
