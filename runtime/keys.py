@@ -16,6 +16,7 @@ from jetvla.runtime.errors import BundleError, ConfigError
 
 PRIVATE_SUFFIX = ".key"
 PUBLIC_SUFFIX = ".pub"
+NAME_ANOTHER = ", or name another with --trusted DIR"
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,17 @@ def load_public_key(path: Path) -> TrustedKey:
     return TrustedKey(path.stem, key_id(key), key)
 
 
-def load_trusted(directory: Path) -> tuple[TrustedKey, ...]:
-    """Every ``*.pub`` of ``directory``, sorted by name; ConfigError if there is no such directory."""
+def load_trusted(directory: Path, remedy: str = "") -> tuple[TrustedKey, ...]:
+    """Every ``*.pub`` of ``directory``, sorted by name.
+
+    Args:
+        remedy: what else can be done if there is no such directory, such as :data:`NAME_ANOTHER`.
+
+    Raises:
+        ConfigError: there is no such directory, or a file in it is no key.
+    """
     if not directory.is_dir():
-        raise ConfigError(f"no directory of trusted keys at {directory}; make it and copy a .pub file into it")
+        raise ConfigError(f"no directory of trusted keys at {directory}; make it and copy a .pub file into it{remedy}")
     return tuple(load_public_key(path) for path in sorted(directory.glob(f"*{PUBLIC_SUFFIX}")))
 
 
@@ -126,5 +134,6 @@ def find_signer(message: bytes, signature: bytes, trusted: tuple[TrustedKey, ...
     known = ", ".join(f"{k.name} ({k.id})" for k in trusted) or "none at all"
     raise BundleError(
         f"manifest.sig: not signed by a trusted key (trusted: {known}); "
-        "copy the signer's .pub file into the directory of trusted keys, if you trust it"
+        "copy the signer's .pub file into the directory of trusted keys, if you trust it; or the manifest or its "
+        "signature was altered or damaged: copy the bundle again"
     )

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.engines.layers.profile import profile_layers
     from jetvla.runtime.bundle import Bundle
     from jetvla.runtime.config import PolicyConfig
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
     from jetvla.services.receipt.page import require_writable, write_text
 
     threads = "auto" if arguments.threads is None else arguments.threads
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         require_writable("--json", arguments.json, arguments.bundle)
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 120)
-    bundle = Bundle.open(arguments.bundle, load_trusted(arguments.trusted))
+    bundle = Bundle.open(arguments.bundle, load_trusted(arguments.trusted, NAME_ANOTHER))
     result = profile_layers(bundle, config, console.print)
     show(result, console)
     if arguments.json is not None:

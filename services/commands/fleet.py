@@ -14,6 +14,7 @@ jetvla bundle update URL --trust-root 1.root.json
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -79,11 +80,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None:
     from jetvla.runtime.archive import pack
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
     from jetvla.services.fleet.release import Release
     from jetvla.services.store.source import open_source, verify
 
-    trusted = None if arguments.trusted is None else load_trusted(arguments.trusted)
+    trusted = None if arguments.trusted is None else load_trusted(arguments.trusted, NAME_ANOTHER)
     verified = verify(open_source(arguments.bundle), trusted)
     manifest = verified.manifest
     release = Release(verified.digest, manifest.version, manifest.name, arguments.percent)
@@ -111,14 +112,19 @@ def _line(release: Release) -> str:
 
 
 def _percent(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0 <= number <= 100:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 percent")
     return number
 
 
 def _expiry(text: str) -> tuple[str, int]:
     role, _, days = text.partition("=")
-    if role not in _ROLES or not 1 <= int(days) <= 3650:
-        raise ValueError
+    if role not in _ROLES or not days.isdecimal() or not 1 <= int(days) <= 3650:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not ROLE=DAYS with a role of {', '.join(_ROLES)} and 1 to 3650 days"
+        )
     return role, int(days)

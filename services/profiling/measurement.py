@@ -14,7 +14,7 @@ from pathlib import Path
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
-from jetvla.runtime.keys import load_trusted
+from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
 from jetvla.runtime.telemetry.environment import read_environment
 from jetvla.runtime.telemetry.status import read_status
 from jetvla.services.profiling.budget import Budget
@@ -173,7 +173,7 @@ class _Measured:
 @contextmanager
 def _prepared(setting: Setting) -> Iterator[tuple[Bundle, Path]]:
     """The bundle, and a configuration in a folder that is gone afterwards."""
-    bundle = Bundle.open(setting.bundle, load_trusted(setting.trusted))
+    bundle = Bundle.open(setting.bundle, load_trusted(setting.trusted, NAME_ANOTHER))
     with tempfile.TemporaryDirectory(prefix="jetvla-profile-") as folder:
         yield bundle, setting.write(bundle, Path(folder))
 

@@ -92,8 +92,11 @@ def test_one_flipped_bit_is_found_and_the_file_named(folder: Path, trusted: tupl
 def test_a_flipped_bit_of_the_manifest_breaks_the_signature(folder: Path, trusted: tuple[TrustedKey, ...]) -> None:
     raw = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(raw.replace(b'"trial"', b'"trual"'))
+    said = (
+        "not signed by a trusted key.*; or the manifest or its signature was altered or damaged: copy the bundle again"
+    )
     for contents in (True, False):
-        with pytest.raises(BundleError, match="not signed by a trusted key"):
+        with pytest.raises(BundleError, match=said):
             Bundle.open(folder, trusted, contents)
 
 
