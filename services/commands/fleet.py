@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None:
     from jetvla.runtime.archive import pack
+    from jetvla.runtime.errors import FleetError
     from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
     from jetvla.services.fleet.release import Release
     from jetvla.services.store.source import open_source, verify
@@ -91,10 +92,15 @@ def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None
     if arguments.bundle.is_file():
         repository.publish(release, arguments.bundle)
         return
-    with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
-        packed = Path(folder) / release.path
-        pack(arguments.bundle, packed)
-        repository.publish(release, packed)
+    try:
+        with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
+            packed = Path(folder) / release.path
+            pack(arguments.bundle, packed)
+            repository.publish(release, packed)
+    except OSError as error:
+        raise FleetError(
+            f"{arguments.bundle} cannot be packed: {error.strerror}; make room, or set TMPDIR to a larger folder"
+        ) from error
 
 
 def _tell(repository: FleetRepository) -> None:

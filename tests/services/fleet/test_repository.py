@@ -174,6 +174,19 @@ def test_from_the_command_line(
             main(["fleet", "publish", place, str(bundle), *keys, *wrong])
 
 
+def test_without_room_to_pack_nothing_is_published(
+    make: Maker, scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("jetvla.runtime.archive.pack", full)
+    place, keys = str(scene.place / "repository"), str(scene.keys.path)
+    assert main(["fleet", "publish", place, str(make(1)), "--keys", keys]) == 1
+    assert "cannot be packed: No space left on device; make room, or set TMPDIR" in capsys.readouterr().err
+    assert not scene.repository.releases()
+
+
 def test_a_device_updates_from_the_command_line(
     make: Maker, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
