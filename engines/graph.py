@@ -44,12 +44,18 @@ def save_graph(model: ModelProto, path: Path) -> None:
         # The copy keeps the caller's weights in memory: saving moves them out of the model.
         moved = type(model)()
         moved.CopyFrom(model)
-        onnx.save_model(moved, path, save_as_external_data=True, location=f"{path.name}.data", size_threshold=1024)
+        onnx.save_model(moved, path, save_as_external_data=True, location=_beside(path).name, size_threshold=1024)
+        # ONNX makes that file for its owner alone, and whoever may read the graph needs it.
+        _beside(path).chmod(path.stat().st_mode & 0o777)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
 
 
 def graph_sha256(path: Path) -> str:
     """Digest of a graph that :func:`save_graph` wrote, its weights beside it included."""
-    beside = path.with_name(f"{path.name}.data")
+    beside = _beside(path)
     parts = [digest_file(file).sha256 for file in (path, beside) if file.is_file()]
     return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
 

@@ -17,9 +17,13 @@ from jetvla.engines.lerobot import is_lerobot, load_lerobot
 from jetvla.engines.policy import Policy
 from jetvla.engines.text import TextEncoder, word_tokenizer
 from jetvla.runtime.action_spec import ActionSpec
-from jetvla.runtime.errors import ConfigError
+from jetvla.runtime.bundle import ARCHIVE_SUFFIX, MANIFEST
+from jetvla.runtime.errors import CheckpointError, ConfigError
 from jetvla.runtime.manifest import ResizeSpec
 
+_NEEDED = "a checkpoint is needed: the folder of one, or the course's .pt (see docs/CHECKPOINTS.md)"
+# A zip archive, and the pickle of before PyTorch 1.6.
+_TORCH = (b"PK\x03\x04", b"\x80")
 # The course normalises by ImageNet's statistics.
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _IMAGE_SIZE = {"base": 224, "tiny": 32}
@@ -112,6 +116,34 @@ def open_policy(path: Path, declared: Declared) -> Policy:
     settings = _settings("base", {"name": path.stem, "image": _IMAGENET, **declared.overrides()})
     actions = ActionNormalization.identity(len(settings.action))
     return assemble(settings, path, actions, TextEncoder.read(declared.tokenizer))
+
+
+def check_kind(path: Path) -> None:
+    """Look before anything is asked for whether ``path`` can be a checkpoint at all.
+
+    Raises:
+        CheckpointError: it is an ONNX graph, a bundle, or no file of ``torch.save``; or it cannot be read.
+    """
+    if path.is_dir():
+        bundle = (path / MANIFEST).is_file() and not is_lerobot(path) and not (path / "config.yaml").exists()
+    else:
+        bundle = path.suffix == ARCHIVE_SUFFIX
+    if bundle:
+        raise CheckpointError(
+            f"{path} is a bundle already, and a checkpoint is needed; 'jetvla inspect' says what a bundle holds, "
+            "'jetvla compile' makes its engines"
+        )
+    if path.is_dir():
+        return
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path} is an ONNX graph, and {_NEEDED}; the graphs are exported from it")
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if not begin.startswith(_TORCH):
+        raise CheckpointError(f"{path} is no file of torch.save, and {_NEEDED}")
 
 
 def _check_read(folder: Path, declared: Declared) -> None:

@@ -20,6 +20,8 @@ from jetvla.runtime.ros_names import GUARD_NODE, OFF, DeadmanTopic, EstopTopic, 
 from jetvla.runtime.telemetry.config import TelemetryConfig
 from jetvla.runtime.yaml_source import YamlSource
 
+DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
+
 _FOREVER_S = 1e9
 _Section = TypeVar("_Section", bound=Section)
 
@@ -298,6 +300,8 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: one line for every mistake, as ``file:line: key: what is wrong``.
     """
+    if path == DEFAULT_CONFIG and not path.exists():
+        raise ConfigError(f"cannot read {path}: No such file or directory; name another with --config FILE")
     return load_section(path, Config, "the configuration")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from jetvla.runtime.errors import BundleError, ConfigError
 
 PRIVATE_SUFFIX = ".key"
 PUBLIC_SUFFIX = ".pub"
+NAME_ANOTHER = ", or name another with --trusted DIR"
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,47 @@ def key_id(public: Ed25519PublicKey) -> str:
 
 
 def create_key_pair(name: str, directory: Path) -> tuple[Path, Path]:
-    """Write ``name.key`` (mode 0600) and ``name.pub`` into ``directory``; neither may exist yet."""
+    """Write ``name.key`` (mode 0600) and ``name.pub`` into ``directory``, both or none; neither may exist yet.
+
+    Raises:
+        ConfigError: if one does, ``name`` is no plain file name, or the disk refuses.
+    """
+    if name in ("", ".", "..") or "/" in name or not name.isprintable():
+        raise ConfigError(
+            f"{name!r} is no name of a key; give a plain file name such as robots, and a folder with --dir"
+        )
     private_path, public_path = directory / f"{name}{PRIVATE_SUFFIX}", directory / f"{name}{PUBLIC_SUFFIX}"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise ConfigError(f"{path} is already there; choose another name, or move it away")
-    directory.mkdir(parents=True, exist_ok=True)
     private = Ed25519PrivateKey.generate()
     encoded = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(encoded)
-    public_path.write_bytes(
-        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+    try:
+        for path in (private_path, public_path):
+            if path.exists():
+                raise ConfigError(f"{path} is already there; choose another name, or move it away")
+        directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as undo:
+            _put_new(private_path, encoded, 0o600, undo)
+            _put_new(public_path, public, 0o644, undo)
+            undo.pop_all()
+    except OSError as error:
+        raise ConfigError(
+            f"the key {name} cannot be written into {directory}: {error.strerror}; make room, or choose another folder"
+        ) from error
     return private_path, public_path
+
+
+def _put_new(path: Path, content: bytes, mode: int, undo: ExitStack) -> None:
+    """Write a file that is not there yet; ``undo`` removes it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    undo.callback(path.unlink, missing_ok=True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -78,10 +104,17 @@ def load_public_key(path: Path) -> TrustedKey:
     return TrustedKey(path.stem, key_id(key), key)
 
 
-def load_trusted(directory: Path) -> tuple[TrustedKey, ...]:
-    """Every ``*.pub`` of ``directory``, sorted by name; ConfigError if there is no such directory."""
+def load_trusted(directory: Path, remedy: str = "") -> tuple[TrustedKey, ...]:
+    """Every ``*.pub`` of ``directory``, sorted by name.
+
+    Args:
+        remedy: what else can be done if there is no such directory, such as :data:`NAME_ANOTHER`.
+
+    Raises:
+        ConfigError: there is no such directory, or a file in it is no key.
+    """
     if not directory.is_dir():
-        raise ConfigError(f"no directory of trusted keys at {directory}; make it and copy a .pub file into it")
+        raise ConfigError(f"no directory of trusted keys at {directory}; make it and copy a .pub file into it{remedy}")
     return tuple(load_public_key(path) for path in sorted(directory.glob(f"*{PUBLIC_SUFFIX}")))
 
 
@@ -101,5 +134,6 @@ def find_signer(message: bytes, signature: bytes, trusted: tuple[TrustedKey, ...
     known = ", ".join(f"{k.name} ({k.id})" for k in trusted) or "none at all"
     raise BundleError(
         f"manifest.sig: not signed by a trusted key (trusted: {known}); "
-        "copy the signer's .pub file into the directory of trusted keys, if you trust it"
+        "copy the signer's .pub file into the directory of trusted keys, if you trust it; or the manifest or its "
+        "signature was altered or damaged: copy the bundle again"
     )

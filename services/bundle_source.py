@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.errors import BundleError
-from jetvla.runtime.keys import TrustedKey, load_trusted
+from jetvla.runtime.keys import NAME_ANOTHER, TrustedKey, load_trusted
 from jetvla.services.store.hold import held
 from jetvla.services.store.source import open_source, verify
 
@@ -22,7 +22,7 @@ def opened(path: Path, trusted: Path | None) -> Iterator[Bundle]:
         BundleError: if a file is missing or altered, or no key of the folder ``trusted`` signed it
             (``trusted`` None skips the signature).
     """
-    keys = None if trusted is None else load_trusted(trusted)
+    keys = None if trusted is None else load_trusted(trusted, NAME_ANOTHER)
     with ExitStack() as stack:
         yield _opened(path, keys, stack)
 

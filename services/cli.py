@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -55,7 +58,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one subcommand; 0 on success, 1 on a user's error, 2 on wrong usage, 130 on Ctrl-C."""
+    """Run one subcommand; 0 on success, 1 on a user's error, 2 on wrong usage, 130 on Ctrl-C, 141 where the reader of
+    the output has gone (``jetvla audit show | head``)."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_gone(sys.stdout.fileno()):
+            raise
+        # What is still in the buffer is flushed once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
@@ -65,3 +83,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"jetvla {arguments.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _reader_gone(descriptor: int) -> bool:
+    """Whether it is this pipe that broke, and not one to another program."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))

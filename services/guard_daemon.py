@@ -9,10 +9,12 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.guard.residence import LinuxHost, settle
 from jetvla.runtime.guard.scheduling import SERVANTS_PRIORITY, LinuxKernel, Scheduling, be_timely
 from jetvla.services.daemon import Service, keep_for_good, run_daemon
 from jetvla.services.guard_process import GuardProcess
+from jetvla.services.instance import single_instance
 
 log = logging.getLogger("jetvla.guard")
 
@@ -41,10 +43,19 @@ def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lam
         operator(process)
         return service.asked.is_set()
 
-    service.config.run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir = service.config.run_dir
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"run_dir {run_dir} cannot be made: {error.strerror}; name another in the configuration"
+        ) from error
     # The tick takes the interpreter back from ROS 2's and the writers' threads this soon; 5 ms by default.
     sys.setswitchinterval(SWITCH_S)
-    with GuardProcess(service.config, service.bundle, service.notifier, service.reloader.take) as process:
+    with (
+        single_instance(service.config, "guard"),
+        GuardProcess(service.config, service.bundle, service.notifier, service.reloader.take) as process,
+    ):
         scheduling = be_timely(LinuxKernel())
         process.report.scheduling, process.report.rung = describe(scheduling), scheduling.rung
         log.info("scheduling: %s", process.report.scheduling)

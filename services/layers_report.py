@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from jetvla.engines.layers.profile import profile_layers
     from jetvla.runtime.config import PolicyConfig
     from jetvla.services.bundle_source import opened
+    from jetvla.services.receipt.page import require_writable, write_text
 
     threads = "auto" if arguments.threads is None else arguments.threads
     chosen = {"precision": arguments.precision, "threads": threads, "engines": arguments.engines or ENGINES}
@@ -48,12 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         wrong = {e["loc"][0]: f"--{e['loc'][0]} {e['input']!r}: {e['msg']}" for e in error.errors()}
         raise ConfigError("; ".join(wrong.values())) from error
+    if arguments.json is not None:
+        require_writable("--json", arguments.json, arguments.bundle)
     console = Console(highlight=False, markup=False, width=None if Console().is_terminal else 120)
     with opened(arguments.bundle, arguments.trusted) as bundle:
         result = profile_layers(bundle, config, console.print)
     show(result, console)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_json(result, bundle), indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(as_json(result, bundle), indent=2) + "\n"
+        write_text(text, "--json", arguments.json, arguments.bundle)
     return 0
 
 

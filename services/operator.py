@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.runtime.config import DEFAULT_CONFIG as DEFAULT_CONFIG
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import ArmingError, ConfigError, JetvlaError
 from jetvla.runtime.ros.session import RosSession
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _ARM_EVERY_S = 0.25
 _ACKNOWLEDGED_EVERY_S = 0.005
-DEFAULT_CONFIG = Path("/etc/jetvla/jetvla.yaml")
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:

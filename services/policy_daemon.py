@@ -12,6 +12,7 @@ from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.policy.state import Proprioception
 from jetvla.runtime.policy.turn_spans import TurnSpans
 from jetvla.services.daemon import Service, keep_for_good, run_daemon
+from jetvla.services.instance import single_instance
 from jetvla.services.policy_process import PolicyProcess
 from jetvla.services.spans import open_spans
 
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def act(service: Service, joints: Proprioception | None = None) -> None:
     """Run the policy until ``service.asked``; ``joints`` None takes the configured state."""
     with (
+        single_instance(service.config, "policy"),
         open_spans(service.config.spans("policy"), MonotonicClock()) as spans,
         PolicyProcess(
             service.config,

@@ -21,6 +21,7 @@ from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.services.companion import Companion
+from jetvla.services.instance import refuse_second
 
 GUARD = "guard"
 POLICY = "policy"
@@ -121,9 +122,10 @@ def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
     """Run both daemons, and the metrics, until SIGINT, SIGTERM or ``until()``; then stop the robot.
 
     Raises:
-        ConfigError: if the configuration is wrong.
+        ConfigError: if the configuration is wrong, or a daemon of its ``run_dir`` is running already.
         JetvlaError: if a daemon ends by itself; the other has then been stopped.
     """
+    refuse_second(load_config(config))
     asked: list[int] = []
 
     def ask(number: int, _: FrameType | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,7 +44,26 @@ def holds(data: Path) -> bool:
 
 def read(data: Path) -> list[Hdf5Episode | EpisodeError]:
     """The episodes of ``data``, sorted by name, or what is wrong with each."""
-    return [_checked(path) for path in _files(data)]
+    found = [_checked(path) for path in _files(data)]
+    usual = {name: _usual(found, name) for name in (ACTIONS, STATE)}
+    return [_of_usual_width(episode, usual) for episode in found]
+
+
+def _usual(found: Sequence[Hdf5Episode | EpisodeError], name: str) -> int | None:
+    """How many numbers a step of most episodes has."""
+    widths = Counter(e.widths[name] for e in found if isinstance(e, Hdf5Episode) and name in e.widths)
+    return widths.most_common(1)[0][0] if widths else None
+
+
+def _of_usual_width(episode: Hdf5Episode | EpisodeError, usual: Mapping[str, int | None]) -> Hdf5Episode | EpisodeError:
+    if isinstance(episode, EpisodeError):
+        return episode
+    wrong = [
+        f"'{name}' has {width} numbers a step, and other episodes {usual[name]}"
+        for name, width in episode.widths.items()
+        if width != usual[name]
+    ]
+    return EpisodeError(f"{episode.path}: {'; '.join(wrong)}") if wrong else episode
 
 
 def open_hdf5(path: Path) -> Hdf5Episode:
@@ -54,10 +74,10 @@ def open_hdf5(path: Path) -> Hdf5Episode:
             raise EpisodeError(f"{path}: '{IMAGES}' has no step")
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not images.size:
             raise _wrong(path, IMAGES, "uint8 [T, H, W, 3]", images)
-        _check_numbers(file, path, ACTIONS, images.shape[0])
+        widths = {ACTIONS: _check_numbers(file, path, ACTIONS, images.shape[0])}
         if STATE in file:
-            _check_numbers(file, path, STATE, images.shape[0])
-        return Hdf5Episode(path, _sentences(file, path, images.shape[0]), STATE in file)
+            widths[STATE] = _check_numbers(file, path, STATE, images.shape[0])
+        return Hdf5Episode(path, _sentences(file, path, images.shape[0]), widths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +86,14 @@ class Hdf5Episode:
 
     Memory: the last two arrays of numbers read from any such episode stay cached; images hold at most 8 MB and one
     image at a time, plus HDF5's own cache of 8 MB.
+
+    Attributes:
+        widths: numbers a step by data set, of :data:`ACTIONS` and, if there is one, :data:`STATE`.
     """
 
     path: Path
     instructions: Sequence[str]
-    has_state: bool
+    widths: Mapping[str, int]
     cameras = (CAMERA,)
     action_names = None
     state_names = None
@@ -89,7 +112,7 @@ class Hdf5Episode:
     @property
     def state(self) -> NDArray[np.float32] | None:
         """float32 [T, S] or None."""
-        return _numbers(self.path, stamp(self.path), STATE) if self.has_state else None
+        return _numbers(self.path, stamp(self.path), STATE) if STATE in self.widths else None
 
     def __len__(self) -> int:
         return len(self.instructions)
@@ -173,7 +196,8 @@ def _wrong(path: Path, name: str, wanted: str, found: Any) -> EpisodeError:
     return EpisodeError(f"{path}: '{name}' must be {wanted}, not {found.dtype} {list(found.shape)}")
 
 
-def _check_numbers(file: Any, path: Path, name: str, steps: int) -> None:
+def _check_numbers(file: Any, path: Path, name: str, steps: int) -> int:
+    """How many numbers a step has."""
     data = _dataset(file, path, name)
     if data.dtype != np.float32 or data.ndim != 2:
         raise _wrong(path, name, "float32 [T, D]", data)
@@ -182,6 +206,7 @@ def _check_numbers(file: Any, path: Path, name: str, steps: int) -> None:
     finite = np.isfinite(_read(data, path, name)).all(axis=1)
     if not finite.all():
         raise EpisodeError(f"{path}: '{name}' has values that are not finite, first at step {finite.argmin()}")
+    return int(data.shape[1])
 
 
 def _sentences(file: Any, path: Path, steps: int) -> Sentences:

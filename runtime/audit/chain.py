@@ -8,7 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
+
+RecordKind = Literal["start", "end", "reload", "lost", "suppressed", "file", "torn", "missing"]
+"""Kinds of lines beside those of the guard's events: what happened to the log itself."""
 
 GENESIS = "0" * 64
 """What the very first line names as the hash of the line before."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jetvla.runtime.audit.chain import GENESIS, Link, digest_of, forge, parse, stamped
+from jetvla.runtime.audit.chain import GENESIS, Link, RecordKind, digest_of, forge, parse, stamped
 from jetvla.runtime.audit.head import NAME as HEAD
 from jetvla.runtime.audit.head import Head, read_head
 
@@ -192,5 +192,5 @@ def _last(path: Path, size: int) -> bytes:
         return file.read().partition(b"\n")[2]
 
 
-def _now(kind: str, **fields: Any) -> dict[str, Any]:
+def _now(kind: RecordKind, **fields: Any) -> dict[str, Any]:
     return stamped(kind, time.time_ns(), time.monotonic_ns(), **fields)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jetvla.runtime.audit.chain import LONGEST_REASON, numbers, stamped
+from jetvla.runtime.audit.chain import LONGEST_REASON, RecordKind, numbers, stamped
 from jetvla.runtime.audit.flood import Flood
 from jetvla.runtime.audit.folder import MAX_BYTES, MAX_FILES, AuditFolder
 from jetvla.runtime.clock import NS_PER_S
@@ -196,6 +196,6 @@ def _entry(waiting: Waiting, wall_ns: int, origin: Origin) -> dict[str, Any]:
     )
 
 
-def _here(kind: str, **fields: Any) -> dict[str, Any]:
+def _here(kind: RecordKind, **fields: Any) -> dict[str, Any]:
     """An entry that is not an event of the guard."""
     return {"kind": kind, "t_ns": time.monotonic_ns(), **fields}

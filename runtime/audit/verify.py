@@ -53,18 +53,31 @@ def verify(path: Path) -> Report:
         JetvlaError: there is no audit log at ``path``.
     """
     try:
-        files = files_of(path) if path.is_dir() else [path]
-        if not files:
-            raise JetvlaError(f"{path} holds no audit log: no file is called audit-00000001.jsonl or the like")
+        files = log_files(path)
         verifier = _Verifier(read_head(path) if path.is_dir() else None)
         for file in files:
             verifier.file(file, newest=file == files[-1])
     except OSError as error:
-        raise JetvlaError(f"{path}: cannot be read: {error.strerror}; may you read it?") from error
+        raise unreadable(path, error) from error
     if path.is_dir():
         head = path / HEAD
         verifier.end(files[-1], unsynced=head.exists() and head.stat().st_size == 0)
     return verifier.report
+
+
+def log_files(path: Path) -> list[Path]:
+    """The files of the log at ``path``, a folder or one of its files; JetvlaError if a folder holds none."""
+    files = files_of(path) if path.is_dir() else [path]
+    if not files:
+        raise JetvlaError(f"{path} holds no audit log: no file is called audit-00000001.jsonl or the like")
+    return files
+
+
+def unreadable(path: Path, error: OSError) -> JetvlaError:
+    """What to do about ``error``, which ``path`` gave."""
+    missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+    remedy = "is it the folder of the audit log?" if missing else "may you read it?"
+    return JetvlaError(f"{path}: cannot be read: {error.strerror}; {remedy}")
 
 
 class _Verifier:

@@ -14,11 +14,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from jetvla.runtime.audit.chain import parse
-from jetvla.runtime.audit.folder import files_of
-from jetvla.runtime.audit.verify import verify
+from jetvla.runtime.audit.chain import RecordKind, parse
+from jetvla.runtime.audit.verify import log_files, unreadable, verify
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import ConfigError, JetvlaError
 from jetvla.services.operator import add_config_option
@@ -64,6 +63,7 @@ def _verify(path: Path) -> int:
 
 def _show(path: Path, arguments: argparse.Namespace) -> int:
     since = _moment(arguments.since) if arguments.since else ""
+    _require_kinds(arguments.kind or [])
     for entry in _entries(path):
         if str(entry.get("wall", "")) < since or (arguments.kind and entry.get("kind") not in arguments.kind):
             continue
@@ -71,14 +71,32 @@ def _show(path: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _require_kinds(asked: list[str]) -> None:
+    from jetvla.runtime.guard.events import EventKind
+
+    kinds = (*get_args(EventKind), *get_args(RecordKind))
+    if unknown := [kind for kind in asked if kind not in kinds]:
+        raise ConfigError(f"--kind {unknown[0]!r}: there is no such kind; the kinds are {', '.join(kinds)}")
+
+
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Every line that is one; ``verify`` is for the others."""
+    """Every line that is one; ``verify`` is for the others.
+
+    Raises:
+        JetvlaError: it cannot be read, or no line is one.
+    """
+    found = False
     try:
-        for file in files_of(path) if path.is_dir() else [path]:
+        for file in log_files(path):
             with file.open("rb") as lines:
-                yield from (link.entry for line in lines if (link := parse(line.rstrip(b"\n"))) is not None)
+                for line in lines:
+                    if (link := parse(line.rstrip(b"\n"))) is not None:
+                        found = True
+                        yield link.entry
     except OSError as error:
-        raise JetvlaError(f"{path}: cannot be read: {error.strerror}; is it the folder of the audit log?") from error
+        raise unreadable(path, error) from error
+    if not found:
+        raise JetvlaError(f"{path} holds no line of an audit log; see 'jetvla audit verify {path}'")
 
 
 def _moment(text: str) -> str:

@@ -145,12 +145,15 @@ def read_inputs(arguments: argparse.Namespace, say: Callable[[str], None]) -> tu
     """The policy and the samples that the command line names."""
     from jetvla.calibration.episodes import open_episodes
     from jetvla.engines.observations import Choice, random_observations, recorded_observations
+    from jetvla.engines.sources import check_kind
     from jetvla.runtime.errors import ConfigError
 
     if (arguments.checkpoint is None) == (arguments.random_init is None):
         raise ConfigError("give either a CHECKPOINT or --random-init")
     if arguments.checkpoint is not None and not arguments.checkpoint.exists():
         raise ConfigError(f"{arguments.checkpoint} is neither a checkpoint folder nor a .pt file: it is missing")
+    if arguments.checkpoint is not None:
+        check_kind(arguments.checkpoint)
     if arguments.episodes is None and arguments.random_init is None:
         raise ConfigError("--episodes is missing: a bundle is calibrated with real recordings and judged by them")
     if arguments.episodes is None and arguments.held_out is not None:

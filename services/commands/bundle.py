@@ -244,9 +244,9 @@ def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:
 
 
 def _trusted(arguments: argparse.Namespace) -> tuple[TrustedKey, ...]:
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
 
-    return load_trusted(arguments.trusted or _device(arguments).trusted)
+    return load_trusted(arguments.trusted or _device(arguments).trusted, NAME_ANOTHER)
 
 
 def _store(arguments: argparse.Namespace) -> Store:

@@ -16,6 +16,7 @@ jetvla bundle update URL --trust-root 1.root.json
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -81,8 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None:
     from jetvla.runtime.archive import pack
-    from jetvla.runtime.errors import ConfigError
-    from jetvla.runtime.keys import load_trusted
+    from jetvla.runtime.errors import ConfigError, FleetError
+    from jetvla.runtime.keys import NAME_ANOTHER, load_trusted
     from jetvla.services.fleet.release import Release
     from jetvla.services.store.source import open_source, verify
 
@@ -97,16 +98,21 @@ def _publish(repository: FleetRepository, arguments: argparse.Namespace) -> None
             "the folder of the public keys that they trust, --trusted DIR"
         )
     else:
-        verified = verify(source, load_trusted(arguments.trusted))
+        verified = verify(source, load_trusted(arguments.trusted, NAME_ANOTHER))
     manifest = verified.manifest
     release = Release(verified.digest, manifest.version, manifest.name, arguments.percent)
     if arguments.bundle.is_file():
         repository.publish(release, arguments.bundle)
         return
-    with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
-        packed = Path(folder) / release.path
-        pack(arguments.bundle, packed)
-        repository.publish(release, packed)
+    try:
+        with tempfile.TemporaryDirectory(prefix="jetvla-") as folder:
+            packed = Path(folder) / release.path
+            pack(arguments.bundle, packed)
+            repository.publish(release, packed)
+    except OSError as error:
+        raise FleetError(
+            f"{arguments.bundle} cannot be packed: {error.strerror}; make room, or set TMPDIR to a larger folder"
+        ) from error
 
 
 def _tell(repository: FleetRepository) -> None:
@@ -124,14 +130,19 @@ def _line(release: Release) -> str:
 
 
 def _percent(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
     if not 0 <= number <= 100:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 percent")
     return number
 
 
 def _expiry(text: str) -> tuple[str, int]:
     role, _, days = text.partition("=")
-    if role not in _ROLES or not 1 <= int(days) <= 3650:
-        raise ValueError
+    if role not in _ROLES or not days.isdecimal() or not 1 <= int(days) <= 3650:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not ROLE=DAYS with a role of {', '.join(_ROLES)} and 1 to 3650 days"
+        )
     return role, int(days)

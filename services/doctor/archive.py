@@ -7,6 +7,7 @@ import json
 import platform
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
@@ -72,7 +73,9 @@ def write_archive(
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror}; choose another FILE") from error
     finally:
-        partial.unlink(missing_ok=True)
+        # Where nothing can be written, nothing can be removed: what was wrong is said already.
+        with suppress(OSError):
+            partial.unlink()
     return list(parts)
 
 

@@ -18,13 +18,21 @@ class KeyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made: list[Path] = []
 
     def create(self, role: str) -> CryptoSigner:
         """Make and keep another key for ``role``; the folder is made too."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         taken = [int(path.stem.rpartition("-")[2]) for path in self._files(role)]
-        private, _ = create_key_pair(f"{role}-{max(taken, default=0) + 1}", self.path)
+        private, public = create_key_pair(f"{role}-{max(taken, default=0) + 1}", self.path)
+        self._made += (private, public)
         return CryptoSigner(load_private_key(private))
+
+    def remove_made(self) -> None:
+        """Remove what :meth:`create` made: nothing that these keys signed was kept."""
+        for path in self._made:
+            path.unlink(missing_ok=True)
+        self._made.clear()
 
     def signer(self, role: str, key_id: str) -> CryptoSigner:
         """The key of ``role`` that the repository knows by ``key_id``.

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -81,22 +81,29 @@ class FleetRepository(Repository):
     # What a person does
 
     def create(self) -> None:
-        """Keys for every role, and a repository without releases.
+        """Keys for every role, and a repository without releases; both or none.
 
         Raises:
-            FleetError: if there is one already.
+            FleetError: if there is one already, or the disk refuses.
         """
         if self.first_root.exists():
             raise FleetError(f"{self._path} is a repository already; choose another folder")
-        for folder in (self._metadata, self._targets):
-            folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            with self.edit_root() as root:
-                for role in ROLES:
-                    root.add_key(self._keys.create(role).public_key, role)
-            with self.edit_targets():
-                pass
-            self._conclude()
+        with ExitStack() as undo, self._said():
+            if not self._path.exists():
+                undo.callback(shutil.rmtree, self._path, ignore_errors=True)
+            for folder in (self._metadata, self._targets):
+                if not folder.exists():
+                    undo.callback(shutil.rmtree, folder, ignore_errors=True)
+                folder.mkdir(parents=True, exist_ok=True)
+            undo.callback(self._keys.remove_made)
+            with self._locked():
+                with self.edit_root() as root:
+                    for role in ROLES:
+                        root.add_key(self._keys.create(role).public_key, role)
+                with self.edit_targets():
+                    pass
+                self._conclude()
+            undo.pop_all()
 
     def publish(self, release: Release, packed: Path) -> None:
         """Add a release, or change the percentage of one.
@@ -227,19 +234,28 @@ class FleetRepository(Repository):
             self._check_there()
         descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for folder in (self._metadata, self._targets):
-                remove_abandoned(folder)
-            self._drop_unfinished()
+            with self._said():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for folder in (self._metadata, self._targets):
+                    remove_abandoned(folder)
+                self._drop_unfinished()
+                yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """FleetError for what the disk refuses meanwhile."""
+        try:
             yield
         except BlockingIOError as error:
             raise FleetError(f"another process is changing {self._path}; wait for it") from error
         except OSError as error:
+            # Not every error says which file.
+            reason = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
             raise FleetError(
-                f"{self._path} cannot be changed ({error.strerror}: {error.filename}); make room"
+                f"{self._path} cannot be changed ({reason}); make room, or see who may write it"
             ) from error
-        finally:
-            os.close(descriptor)
 
 
 def _now() -> datetime:

@@ -66,7 +66,7 @@ def write_text(text: str, option: str, path: Path, bundle: Path | None) -> None:
 
 
 def _replace(target: Path, text: str) -> None:
-    partial = target.with_name(f".{os.getpid()}.partial")
+    partial = _partial(target)
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(target)
@@ -74,11 +74,25 @@ def _replace(target: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _try_out(target: Path) -> None:
+    """Whether a file can be made there, and a little of it written: neither on a read-only disk nor on a full one."""
+    partial = _partial(target)
+    try:
+        partial.write_bytes(bytes(4096))
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".{os.getpid()}.partial")
+
+
 def require_writable(option: str, path: Path, bundle: Path | None) -> Path:
     """The file that ``path`` leads to; raises what :func:`write_text` does where that can be known before."""
     try:
         target = path.resolve()
         _require_place(option, path, target, None if bundle is None else bundle.resolve())
+        _try_out(target)
     except OSError as error:
         raise ConfigError(f"{option} {path} cannot be written: {error.strerror}") from error
     return target

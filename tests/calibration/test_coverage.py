@@ -86,10 +86,12 @@ def test_silence_is_missing_and_one_episode_is_too_few(tmp_path: Path) -> None:
     assert "a second episode: a build holds episodes out to judge by" in coverage.missing
 
 
-def test_episodes_of_another_width_are_named(recorded: Path) -> None:
-    write_episode(recorded / "z.hdf5", np.zeros((2, 4, 4, 3), np.uint8), "go", np.zeros((2, 6), np.float32))
+def test_episodes_of_another_width_are_named(recorded: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other/z.hdf5"
+    other.parent.mkdir()
+    write_episode(other, np.zeros((2, 4, 4, 3), np.uint8), "go", np.zeros((2, 6), np.float32))
     with pytest.raises(EpisodeError, match="z has 6 actions a step, the episodes before 4"):
-        measure(open_episodes(recorded))
+        measure([*open_episodes(recorded), *open_episodes(other)])
 
 
 def test_thumbnails_are_spread_over_all_episodes(lerobot: Any, footage: Any) -> None:

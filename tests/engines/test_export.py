@@ -151,4 +151,5 @@ def test_large_weights_go_beside_the_graph(
     write_graph(exported["step"], tmp_path / "step.onnx")
     assert exported["step"].ByteSize() == before
     assert (tmp_path / "step.onnx.data").stat().st_size > 10_000
+    assert (tmp_path / "step.onnx.data").stat().st_mode == (tmp_path / "step.onnx").stat().st_mode
     assert GraphRunner(tmp_path / "step.onnx").outputs == ("actions",)

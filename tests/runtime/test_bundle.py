@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -91,8 +92,11 @@ def test_one_flipped_bit_is_found_and_the_file_named(folder: Path, trusted: tupl
 def test_a_flipped_bit_of_the_manifest_breaks_the_signature(folder: Path, trusted: tuple[TrustedKey, ...]) -> None:
     raw = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(raw.replace(b'"trial"', b'"trual"'))
+    said = (
+        "not signed by a trusted key.*; or the manifest or its signature was altered or damaged: copy the bundle again"
+    )
     for contents in (True, False):
-        with pytest.raises(BundleError, match="not signed by a trusted key"):
+        with pytest.raises(BundleError, match=said):
             Bundle.open(folder, trusted, contents)
 
 
@@ -200,6 +204,36 @@ def test_a_key_pair_is_private_and_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="already there"):
         create_key_pair("a", tmp_path)
     assert private.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "a\0"])
+def test_a_key_has_a_plain_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="is no name of a key"):
+        create_key_pair(name, tmp_path / "keys")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("full_from", [1, 2])
+def test_a_full_disk_leaves_no_key(tmp_path: Path, full_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) >= full_from:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fsync)
+        with pytest.raises(ConfigError, match=r"key a cannot be written into .*: No space left on device"):
+            create_key_pair("a", tmp_path)
+    assert not list(tmp_path.iterdir())
+    create_key_pair("a", tmp_path)
+
+
+def test_a_key_in_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/keys: Not a directory; make room, or choose another folder"):
+        create_key_pair("a", tmp_path / "file/keys")
 
 
 def test_what_is_no_key_is_named(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.yaml")
 
 
+def test_who_has_no_configuration_yet_learns_how_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jetvla.runtime.config.DEFAULT_CONFIG", tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file or directory; name another with --config FILE"):
+        load_config(tmp_path / "none.yaml")
+
+
 @pytest.mark.parametrize("name", ["current", "previous", "ab" * 32])
 def test_a_name_in_the_store_is_one(tmp_path: Path, name: str) -> None:
     stored = RIGHT.replace("bundle: bundle", f"bundle: {name}")

@@ -58,12 +58,24 @@ def test_show_prints_what_happened(folder: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == ""
 
 
+def test_kinds_are_listed_to_whoever_misspells_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "show", str(folder), "--kind", "bogus"]) == 1
+    assert "--kind 'bogus': there is no such kind; the kinds are state, fault, cleared" in capsys.readouterr().err
+    assert main(["audit", "show", str(folder), "--kind", "start"]) == 0
+    assert "start: pid " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["verify", "nowhere"], "nowhere: cannot be read"),
+        (
+            ["verify", "nowhere"],
+            "nowhere: cannot be read: No such file or directory; is it the folder of the audit log",
+        ),
         (["verify", "."], "holds no audit log"),
-        (["show", "nowhere"], "nowhere: cannot be read"),
+        (["show", "nowhere"], "nowhere: cannot be read: No such file or directory; is it the folder of the audit log?"),
+        (["show", "."], "holds no audit log: no file is called audit-00000001.jsonl"),
+        (["show", "jetvla.yaml"], "jetvla.yaml holds no line of an audit log; see 'jetvla audit verify jetvla.yaml'"),
         (["show", ".", "--since", "yesterday"], "neither like 10m"),
         (["verify", "--config", "jetvla.yaml"], "keeps no audit log; set telemetry.audit"),
     ],

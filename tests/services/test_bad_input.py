@@ -197,6 +197,26 @@ CHECKPOINTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda place: None,
         "episodes is no checkpoint: it has neither config.yaml nor LeRobot's config.json",
     ),
+    "an ONNX graph": (
+        "build graph.onnx -o out/bundle",
+        lambda place: (place / "graph.onnx").write_bytes(b"\x08\x0a"),
+        "graph.onnx is an ONNX graph, and a checkpoint is needed",
+    ),
+    "a packed bundle": (
+        "build policy.jetvla -o out/bundle",
+        lambda place: (place / "policy.jetvla").touch(),
+        "policy.jetvla is a bundle already, and a checkpoint is needed",
+    ),
+    "a bundle": (
+        "build policy -o out/bundle",
+        lambda place: ((place / "policy").mkdir(), (place / "policy/manifest.json").touch()),
+        "policy is a bundle already, and a checkpoint is needed",
+    ),
+    "a picture": (
+        RANGES.replace("checkpoint", "photo.png"),
+        lambda place: (place / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n"),
+        "photo.png is no file of torch.save, and a checkpoint is needed",
+    ),
     "fewer tokens than words": (
         RANGES,
         lambda place: settle(place, "config.yaml", text={"max_tokens": 4}),
@@ -239,6 +259,16 @@ def unequal(place: Path) -> None:
     with h5py.File(place / "episodes/1.hdf5", "r+") as file:
         del file["actions"]
         file["actions"] = np.zeros((STEPS + 6, ACTIONS), np.float32)
+
+
+def unlike(place: Path) -> None:
+    """The first and the last of five."""
+    record(place / "episodes", episodes=5)
+    for name in ("0", "4"):
+        with h5py.File(place / f"episodes/{name}.hdf5", "r+") as file:
+            actions = file["actions"][:]
+            del file["actions"]
+            file["actions"] = actions[:, :6]
 
 
 def stepless(place: Path) -> None:
@@ -302,6 +332,13 @@ DATA: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "nowhere": ("nowhere", lambda place: None, "nowhere does not exist"),
     "half a video": ("films", cut_film, "films/a.mp4 is truncated"),
     "mismatched lengths": ("episodes", unequal, "1.hdf5: 'actions' has 9 steps but 'observations/images' has 3"),
+    "mismatched widths": (
+        "episodes",
+        unlike,
+        "repaired or removed:\n"
+        "episodes/0.hdf5: 'actions' has 6 numbers a step, and other episodes 7\n"
+        "episodes/4.hdf5: 'actions' has 6 numbers a step, and other episodes 7\n",
+    ),
     "mismatched LeRobot": ("lerobot-set", listed_otherwise, "has 4 rows of episode_000000, the metadata says 5"),
     "no steps": ("episodes", stepless, "1.hdf5: 'observations/images' has no step"),
 }

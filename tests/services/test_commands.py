@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +130,55 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(
     (tmp_path / "clip.mp4").touch()
     config.write_text(text.format("keys", "clip.mp4") + "guard: {outputs: [{kind: log, path: x}]}\n")
     assert main(["doctor", "--config", str(config)]) == 0
+
+
+@pytest.mark.parametrize("command", [["config", "schema"], ["keys", "list", "keys"]])
+def test_a_reader_that_goes_away_is_no_error(signed_bundle: Path, command: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [sys.executable, "-m", "jetvla.services", *command],
+        cwd=signed_bundle.parent,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_pipe_to_another_program_that_breaks_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("jetvla.services.commands.keys.run", broken)
+    with (tmp_path / "output").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError):
+            main(["keys", "list", "keys"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("fleet publish r b --keys k --percent 200", "argument --percent: 200 is not between 0 and 100 percent"),
+        ("fleet publish r b --keys k --percent x", "argument --percent: x is not between 0 and 100 percent"),
+        ("fleet init r --keys k --expires root=x", "argument --expires: root=x is not ROLE=DAYS with a role of root,"),
+        ("compile b --rounds 0", "argument --rounds: 0 is no whole number of at least 1"),
+        ("compile b --workspace x", "argument --workspace: x is no whole number of at least 1"),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_range(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["verify bundle", "inspect bundle", "profile bundle", "profile bundle --layers"])
+def test_without_trusted_keys_another_folder_can_be_named(
+    signed_bundle: Path, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(signed_bundle.parent)
+    assert main([*words.split(), "--trusted", "none"]) == 1
+    assert "copy a .pub file into it, or name another with --trusted DIR" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tarfile
 import time
 from collections.abc import Callable
@@ -115,6 +117,18 @@ def test_what_helps_is_in_it(system: System, config: Path, secretive: Path, tmp_
     assert versions["files"]["/etc/os-release"] == 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
     assert {f["what"] for f in json.loads(parts["findings.json"])["findings"]} >= {"python", "bundle", "private keys"}
     assert "Left out" in parts["README.txt"]
+
+
+def test_where_nothing_can_be_written_the_reason_is_said(
+    system: System, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tarfile, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(ConfigError, match=r"x\.tar\.gz cannot be written: Read-only file system; choose another FILE"):
+        write_archive(tmp_path / "x.tar.gz", config, examine(config, system), system, None)
 
 
 def test_a_wrong_configuration_is_not_packed(system: System, config: Path, tmp_path: Path) -> None:

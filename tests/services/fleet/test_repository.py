@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +118,26 @@ def test_a_repository_is_made_once_and_found_by_what_it_is(tmp_path: Path, scene
         scene.repository.refresh()
 
 
+def test_a_repository_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    repository = FleetRepository(tmp_path / "file" / "repository", KeyFolder(tmp_path / "keys"))
+    with pytest.raises(FleetError, match=r"cannot be changed \(Not a directory: .*file/repository"):
+        repository.create()
+    repository = FleetRepository(tmp_path / "repository", KeyFolder(tmp_path / "keys"))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(FleetRepository, "do_snapshot", full)
+        with pytest.raises(FleetError, match=r"cannot be changed \(No space left on device\); make room"):
+            repository.create()
+    assert not repository.first_root.exists()
+    assert not list((tmp_path / "keys").iterdir())
+    repository.create()
+    assert (tmp_path / "keys" / "root-1.key").exists()
+
+
 def test_from_the_command_line(
     make: Maker, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +200,19 @@ def test_a_forged_bundle_is_not_published_and_can_be_withdrawn(
     assert main([*publish, "--percent", "0"]) == 0
     assert "version 3  0 % of the devices" in capsys.readouterr().out
     assert main([*publish, "--percent", "1", *trusted]) == 1
+
+
+def test_without_room_to_pack_nothing_is_published(
+    make: Maker, scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("jetvla.runtime.archive.pack", full)
+    place, keys = str(scene.place / "repository"), str(scene.keys.path)
+    assert main(["fleet", "publish", place, str(make(1)), "--keys", keys, "--trusted", str(make.keys)]) == 1
+    assert "cannot be packed: No space left on device; make room, or set TMPDIR" in capsys.readouterr().err
+    assert not scene.repository.releases()
 
 
 def test_a_device_updates_from_the_command_line(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,6 +96,23 @@ def test_what_has_no_sense_is_refused_before_anything_is_measured(
     told = capsys.readouterr()
     assert said in told.err
     assert told.out == ""
+
+
+@pytest.mark.parametrize("words", [["--json", "x"], ["--html", "x"], ["--layers", "--json", "x"]])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    signed_bundle: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.chdir(signed_bundle.parent)
+    monkeypatch.setattr(Path, "write_bytes", read_only)
+    monkeypatch.setattr(Path, "write_text", read_only)
+    assert main(["profile", "bundle", "--trusted", "keys", *words]) == 1
+    told = capsys.readouterr()
+    assert f"{words[-2]} x cannot be written: Read-only file system" in told.err
+    assert told.out == ""
+    assert not Path("x").exists()
 
 
 def test_the_engine_alone_runs_both_ways(signed_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

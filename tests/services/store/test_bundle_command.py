@@ -86,7 +86,10 @@ def test_refusals_are_one_line_and_status_1(
         (["install", str(older)], "version 1 is not above 2"),
         (["install", str(wrong)], "does not compute its golden samples"),
         (["install", str(tmp_path / "none")], "neither a bundle's folder nor a packed bundle"),
-        (["install", str(older), "--trusted", str(tmp_path / "none")], "no directory of trusted keys"),
+        (
+            ["install", str(older), "--trusted", str(tmp_path / "none")],
+            "a .pub file into it, or name another with --trusted DIR",
+        ),
         (["rollback"], "there is no previous bundle"),
         (["activate", "123456"], "is no bundle of the store"),
         (["remove", str(store.current)], "it is the current one"),
