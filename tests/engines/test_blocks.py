@@ -11,12 +11,12 @@ from jetvla.engines.graph import NodeNames, block_of
 
 
 def model_of(nodes: list[NodeProto], shapes: dict[str, list[int]], output: list[int]) -> ModelProto:
-    """Input ``x`` [1, 3, 8, 8] to ``y``; weights of the given shapes."""
+    """Input ``x`` [1, 4, 8, 8] to ``y``; weights of the given shapes."""
     weights = [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()]
     graph = helper.make_graph(
         nodes,
         "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, output)],
         weights,
     )
@@ -36,23 +36,23 @@ def test_multiplications_by_hand() -> None:
         helper.make_node("Transpose", ["m"], ["t"], name="/Transpose_4", perm=[0, 2, 1]),
         helper.make_node("MatMul", ["m", "t"], ["y"], name="hand/MatMul_5"),
     ]
-    model = model_of(nodes, {"k": [5, 3, 2, 2], "w": [5, 7]}, [1, 16, 16])
-    # 16 pixels of 5 channels, each 3 * 2 * 2; 16 rows of 7, each 5; 16 x 16 scores, each 7.
-    assert multiplications(model) == {"eye/Conv_0": 16 * 5 * 12, "hand/MatMul_3": 16 * 7 * 5, "hand/MatMul_5": 1792}
+    model = model_of(nodes, {"k": [5, 4, 2, 2], "w": [5, 7]}, [1, 16, 16])
+    # 16 pixels of 5 channels, each 4 * 2 * 2; 16 rows of 7, each 5; 16 x 16 scores, each 7.
+    assert multiplications(model) == {"eye/Conv_0": 16 * 5 * 16, "hand/MatMul_3": 16 * 7 * 5, "hand/MatMul_5": 1792}
     eye, hand = find_blocks(model)
-    assert (eye.name, eye.multiplications, hand.name, hand.multiplications) == ("eye", 960, "hand", 560)
+    assert (eye.name, eye.multiplications, hand.name, hand.multiplications) == ("eye", 1280, "hand", 560)
     # The product of two activations is part of the whole, and of no block.
-    assert eye.share == pytest.approx(960 / (960 + 560 + 1792))
+    assert eye.share == pytest.approx(1280 / (1280 + 560 + 1792))
     assert [site.weight for site in hand.sites] == ["w"]
 
 
-@pytest.mark.parametrize(("transposed", "shape"), [(0, [192, 4]), (1, [4, 192])])
+@pytest.mark.parametrize(("transposed", "shape"), [(0, [256, 4]), (1, [4, 256])])
 def test_multiplications_of_a_gemm(transposed: int, shape: list[int]) -> None:
     nodes = [
         helper.make_node("Flatten", ["x"], ["f"], name="/Flatten_0"),
         helper.make_node("Gemm", ["f", "w"], ["y"], name="head/Gemm_1", transB=transposed),
     ]
-    assert multiplications(model_of(nodes, {"w": shape}, [1, 4])) == {"head/Gemm_1": 192 * 4}
+    assert multiplications(model_of(nodes, {"w": shape}, [1, 4])) == {"head/Gemm_1": 256 * 4}
 
 
 def test_a_policy_s_blocks(exported: dict[str, ModelProto]) -> None:
@@ -108,6 +108,6 @@ def test_names_of_modules(module: str, name: str) -> None:
 def test_new_nodes_get_names_of_their_own() -> None:
     weight: NDArray[np.float32] = np.ones((8, 8), np.float32)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="a/b c/MatMul_41")]
-    names = NodeNames(model_of(nodes, {"w": list(weight.shape)}, [1, 3, 8, 8]))
+    names = NodeNames(model_of(nodes, {"w": list(weight.shape)}, [1, 4, 8, 8]))
     assert [names.new("a/b c", "Cast"), names.new("", "Cast")] == ["a/b c/Cast_42", "/Cast_43"]
     assert (block_of("a/b c/Cast_42"), block_of("/Cast_43"), block_of("Cast")) == ("a/b c", "", "")
