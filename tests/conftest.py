@@ -51,7 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ros"):
             # Of pytest-rerunfailures, which need not be there where ROS 2 is not.
-            item.add_marker(pytest.mark.flaky(reruns=3, condition=_THEFT))
+            # A host's busy time lasts longer than a test: the next try waits.
+            item.add_marker(pytest.mark.flaky(reruns=4, reruns_delay=15, condition=_THEFT))
 
 
 def pytest_runtest_logstart() -> None:
