@@ -46,11 +46,12 @@ class _Theft:
 _THEFT = _Theft()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of live daemons are tried again if they fail while a host takes processor time, and for no other reason."""
+    # pytest-rerunfailures need not be there where ROS 2 is not, and such tests are skipped.
+    tries_again = config.pluginmanager.has_plugin("rerunfailures")
     for item in items:
-        if item.get_closest_marker("ros"):
-            # Of pytest-rerunfailures, which need not be there where ROS 2 is not.
+        if tries_again and item.get_closest_marker("ros"):
             # A host's busy time lasts longer than a test: the next try waits.
             item.add_marker(pytest.mark.flaky(reruns=4, reruns_delay=15, condition=_THEFT))
 
