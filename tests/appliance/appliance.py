@@ -73,8 +73,9 @@ def test_the_robot_moves(machine: Machine, row: Row) -> None:
     arm(machine)
     (text,) = machine.show(GUARD, "StatusText")
     assert "bundle" in text
+    # The rate is of a second at least.
+    until(lambda: "chunks/s, p99" in machine.show(POLICY, "StatusText")[0], "the policy tells its rate", 5)
     (policy_text,) = machine.show(POLICY, "StatusText")
-    assert "chunks/s, p99" in policy_text
     row.outcome = f"moves; systemctl status says '{policy_text.split(';')[0]};{policy_text.split(';')[1]}'"
     entry = next(e for e in machine.journal(GUARD) if e.get("JETVLA_EVENT") == "state")
     assert len(entry["JETVLA_BUNDLE"]) == 64
