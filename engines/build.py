@@ -45,6 +45,7 @@ from jetvla.runtime.manifest import (
     Precision,
     PrecisionReport,
     TextSpec,
+    is_fp32_on_jetson,
 )
 
 if TYPE_CHECKING:
@@ -225,8 +226,7 @@ class _Builder:
 
     def _sum_up(self, reports: list[PrecisionReport]) -> None:
         """What the precisions that were not written mean for who runs the bundle, and for who builds it again."""
-        halves = [r for r in reports if r.precision.endswith("fp16")]
-        if halves and not any(r.written for r in halves):
+        if is_fp32_on_jetson(reports):
             self._say("for a Jetson: FP32 only, since no graph in FP16 was written")
         integers = [r for r in reports if r.precision.startswith("int8")]
         if not integers or self._observations.source == "random observations":

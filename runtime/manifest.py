@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -138,6 +139,12 @@ class PrecisionReport(_Record):
     float_nodes: int = 0
     smooth_alpha: float | None = None
     blocks: tuple[BlockReport, ...] = ()
+
+
+def is_fp32_on_jetson(reports: Sequence[PrecisionReport]) -> bool:
+    """Whether graphs in FP16 were asked for and none was written: a Jetson gets FP32 only."""
+    halves = [report for report in reports if report.precision.endswith("fp16")]
+    return bool(halves) and not any(report.written for report in halves)
 
 
 class CalibrationSpec(_Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from jetvla.runtime.bundle import SIGNATURE, Bundle
-from jetvla.runtime.manifest import Manifest, PrecisionReport
+from jetvla.runtime.manifest import Manifest, PrecisionReport, is_fp32_on_jetson
 from jetvla.services.receipt.document import Tone, Verdict
 from jetvla.services.receipt.errors import judges, worst_dimension
 from jetvla.services.receipt.wording import PRECISION_NAMES, number, percent, plural
@@ -33,8 +33,7 @@ def _parity(m: Manifest) -> Verdict:
 
 def _ships(m: Manifest) -> Verdict:
     refused = [f"{PRECISION_NAMES[r.precision]} does not: {r.reason}." for r in m.precision if not r.written]
-    halves = [r for r in m.precision if r.precision.endswith("fp16")]
-    if halves and not any(r.written for r in halves):
+    if is_fp32_on_jetson(m.precision):
         refused.append("For a Jetson: FP32 only.")
     forced = [f"{PRECISION_NAMES[r.precision]} is over its tolerance." for r in m.precision if _forced(r)]
     tone: Tone = "bad" if forced else "warning" if refused else "good"
