@@ -16,7 +16,7 @@ from jetvla.services.supervisor import GUARD
 
 from .rig import Rig, within
 from .rows import note
-from .settings import basic_settings
+from .settings import PATIENT, basic_settings
 from .stand_in import StandIn
 from .verdict import stopped, went_on
 
@@ -28,9 +28,9 @@ INSTRUCTION = "pick up the red block"
 
 @pytest.fixture(scope="module")
 def rig(place: Path) -> Iterator[Rig]:
-    """A guard alone, with the limits of every robot."""
+    """A guard alone, with the limits of every robot; but a busy host is not a policy's doing."""
     settings = basic_settings(place)
-    settings["guard"]["limits"] = {"rest_s": 0.5}
+    settings["guard"]["limits"] = PATIENT | {"rest_s": 0.5}
     with ExitStack() as resources:
         yield Rig(place, resources, settings, names=(GUARD,))
 
