@@ -93,6 +93,8 @@ class Rig:
     def call(self, kind: Any, name: str, request: Any) -> Any:
         client = self.node.create_client(kind, f"/jetvla_guard/{name}")
         self.until(client.service_is_ready)
+        # A server that does not know its client yet loses the answer.
+        self.until(lambda: self.process._session.node.count_clients(f"/jetvla_guard/{name}"))
         future = client.call_async(request)
         self.until(future.done)
         return future.result()

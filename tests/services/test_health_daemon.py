@@ -83,7 +83,7 @@ def config(make: Maker, tmp_path: Path) -> Path:
         "trial": {"seconds": 0.5, "missed": 100000, "clipped": 1.0, "restarts": 100},
         "guard": {
             "outputs": [{"kind": "log", "path": "commands.jsonl"}],
-            "limits": {"excess_count": 10**6, "excess_window": 10**6},
+            "limits": {"excess_count": 10**6, "excess_window": 10**6, "period_ratio": 30},
         },
     }
     (tmp_path / "jetvla.yaml").write_text(yaml.safe_dump(settings))
