@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from jetvla.runtime.config_errors import problems
 from jetvla.runtime.errors import ConfigError
-from jetvla.runtime.guard.box import MARGIN_M
-from jetvla.runtime.guard.limits import Limits, RateLimit
+from jetvla.runtime.guard.limits import Limits
+from jetvla.runtime.limits_config import LimitOverrides
 from jetvla.runtime.robot_config import FeedbackConfig, NoFeedback, OutputConfig, Section, StateConfig, TwistOutput
 from jetvla.runtime.ros_names import GUARD_NODE, OFF, DeadmanTopic, EstopTopic, Topic, resolved
 from jetvla.runtime.telemetry.config import TelemetryConfig
@@ -92,62 +91,6 @@ class PolicyConfig(Section):
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = "auto"
     rate_hz: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] = "auto"
     engines: Path = Path("/var/cache/jetvla/engines")
-
-
-_Corner = tuple[float, float, float]
-
-
-class WorkspaceConfig(Section):
-    """The box that the tool does not leave, in metres: :class:`jetvla.runtime.guard.box.Box`. ``axes`` names the
-    action dimensions along x, y, z."""
-
-    frame: str = Field(min_length=1)
-    low: _Corner
-    high: _Corner
-    margin: float = Field(default=MARGIN_M, gt=0)
-    axes: tuple[str | None, str | None, str | None] = ("x", "y", "z")
-
-
-def _override_fields(limits: Limits | RateLimit) -> dict[str, Any]:
-    """An optional positive number, or section of such, for every field of ``limits``."""
-    models: dict[str, Any] = {}
-    for field in fields(limits):
-        value = getattr(limits, field.name)
-        if isinstance(value, RateLimit):
-            models[field.name] = (_RateOverrides | None, None)
-        elif field.name == "workspace":
-            models[field.name] = (WorkspaceConfig | None, None)
-        else:
-            kind = int if isinstance(value, int) else float
-            models[field.name] = (Annotated[kind, Field(gt=0)] | None, None)
-    return models
-
-
-_DEFAULTS = Limits()
-# The time to live of an instruction has its own key, instruction.ttl_s.
-_LIMIT_FIELDS_ELSEWHERE = ("instruction_ttl_s",)
-_RateOverrides = create_model("RateOverrides", __base__=Section, **_override_fields(_DEFAULTS.linear))
-_LimitFields = create_model(
-    "LimitFields",
-    __base__=Section,
-    **{n: f for n, f in _override_fields(_DEFAULTS).items() if n not in _LIMIT_FIELDS_ELSEWHERE},
-)
-
-
-class LimitOverrides(_LimitFields):
-    """Any of the guard's limits; what is left out keeps its default."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LimitOverrides:
-        try:
-            Limits.from_overrides(self.as_mapping())
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def as_mapping(self) -> dict[str, Any]:
-        """What :meth:`Limits.from_overrides` takes."""
-        return self.model_dump(exclude_none=True)
 
 
 class GuardConfig(Section):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import importlib.metadata
 import os
 import select
 import signal
@@ -43,6 +45,7 @@ COMMANDS: dict[str, str] = {
 def parser() -> argparse.ArgumentParser:
     """The whole command line. Command modules import nothing heavy at their top."""
     root = argparse.ArgumentParser(prog="jetvla", description="From a VLA checkpoint to a safely moving robot.")
+    root.add_argument("--version", action="version", version=f"jetvla {importlib.metadata.version('jetvla')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         module = importlib.import_module(f"jetvla.services.commands.{name}")
@@ -68,9 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not _reader_gone(sys.stdout.fileno()):
             raise
-        # What is still in the buffer is flushed once more at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"jetvla: {error.strerror}: standard output, or a file that was being written", file=sys.stderr)
+        _write_no_more()
+        return 1
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -83,6 +91,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print(f"jetvla {arguments.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _write_no_more() -> None:
+    """What is still in the buffer is flushed once more at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_gone(descriptor: int) -> bool:

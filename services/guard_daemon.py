@@ -59,6 +59,8 @@ def guard_robot(service: Service, operator: Callable[[GuardProcess], None] = lam
         scheduling = be_timely(LinuxKernel())
         process.report.scheduling, process.report.rung = describe(scheduling), scheduling.rung
         log.info("scheduling: %s", process.report.scheduling)
+        for doubt in service.config.guard.limits.doubts():
+            log.warning("%s", doubt)
         keep_for_good()
         residence = settle(LinuxHost())
         place = "any CPU" if residence.cpu is None else f"CPU {residence.cpu}"

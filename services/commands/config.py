@@ -28,15 +28,23 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(Config.model_json_schema(), indent=2))
         return 0
     config = load_config(arguments.file)
+    warnings = config.guard.limits.doubts()
     try:
         bundle = Bundle.open(config.bundle, None, contents=False)
     except (BundleError, OSError) as error:
         print(f"{arguments.file}: right")
         print(f"cameras, outputs, feedback, limits and state were not held against a bundle: {error}")
-        return 0
-    if refused := refusals(config, bundle):
-        raise ConfigError("\n".join([f"{arguments.file} and the bundle {config.bundle} do not go together:", *refused]))
-    print(f"{arguments.file}: right, also for the bundle {config.bundle} (signature and contents were not checked)")
-    if note := unsent(config, bundle.manifest.action):
-        print(f"WARNING: {note}")
+    else:
+        warnings += _fit(arguments.file, config, bundle)
+    for warning in warnings:
+        print(f"WARNING: {warning}")
     return 0
+
+
+def _fit(file: Path, config: Config, bundle: Bundle) -> list[str]:
+    """Warnings; ConfigError where policy or guard would refuse ``bundle``."""
+    if refused := refusals(config, bundle):
+        raise ConfigError("\n".join([f"{file} and the bundle {config.bundle} do not go together:", *refused]))
+    print(f"{file}: right, also for the bundle {config.bundle} (signature and contents were not checked)")
+    note = unsent(config, bundle.manifest.action)
+    return [note] if note else []

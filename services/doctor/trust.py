@@ -47,8 +47,10 @@ def bundle(patient: Patient) -> Iterator[Finding]:
 
 
 def _fit(patient: Patient, opened: Bundle) -> Iterator[Finding]:
-    """What policy and guard would refuse when they start."""
+    """What policy and guard would refuse when they start, and limits that hardly limit."""
     config = patient.config
+    for doubt in config.guard.limits.doubts():
+        yield Finding("limits", False, doubt, f"correct {patient.path}, if it is not", needed=False)
     if refused := refusals(config, opened):
         for why in refused:
             yield Finding("bundle and configuration", False, why, f"correct {patient.path}")

@@ -180,3 +180,17 @@ def test_a_mistake_in_plain_words(tmp_path: Path, text: str, says: str) -> None:
 def test_a_tab(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"jetvla.yaml:5: not valid YAML: .*; YAML takes no tabs, use spaces"):
         load(tmp_path, RIGHT + "guard:\n\trate_hz: 10\n")
+
+
+def test_limits_far_above_the_defaults_are_doubted_and_obeyed(tmp_path: Path) -> None:
+    usual = "guard: {limits: {linear: {velocity: 2.5}, period_ratio: 30, rest_s: 1, gripper: {travel_1s: 99}}}\n"
+    assert load(tmp_path, RIGHT + usual).guard.limits.doubts() == []
+    assert load(tmp_path, RIGHT).guard.limits.doubts() == []
+    loose = "guard: {limits: {prismatic: {velocity: 200, jerk: 101}, late_chunks: 40}}\n"
+    config = load(tmp_path, RIGHT + loose)
+    assert config.guard.limits.doubts() == [
+        "guard.limits.prismatic.velocity: 200 is 2000 times the default of 0.1 m/s; is it meant so, and in this unit?",
+        "guard.limits.prismatic.jerk: 101 is 10 times the default of 10 m/s³; is it meant so, and in this unit?",
+        "guard.limits.late_chunks: 40 is 13 times the default of 3 in a row; is it meant so, and in this unit?",
+    ]
+    assert config.limits.prismatic.velocity == 200

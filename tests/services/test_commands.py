@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,29 @@ def test_a_reader_that_goes_away_is_no_error(signed_bundle: Path, command: list[
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("command", [["config", "schema"], ["inspect", "bundle"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_the_output_is_one_line(signed_bundle: Path, command: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "jetvla.services", *command],
+            cwd=signed_bundle.parent,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "jetvla: No space left on device: standard output, or a file that was being written\n"
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"jetvla {version('jetvla')}\n"
 
 
 def test_a_pipe_to_another_program_that_breaks_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

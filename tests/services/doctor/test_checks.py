@@ -398,6 +398,13 @@ def test_what_the_guard_would_refuse(system: System, config: Path, output: str, 
     assert said in found.detail
 
 
+def test_limits_that_hardly_limit(system: System, config: Path) -> None:
+    change(config, "guard: {", "guard: {limits: {frame_age_s: 60}, ")
+    found = by_name(list(bundle(patient(system, config))))["limits"]
+    assert (found.ready, found.needed) == (False, False)
+    assert found.detail.startswith("guard.limits.frame_age_s: 60 is 300 times the default of 0.2 s")
+
+
 def test_a_check_that_fails_hides_no_other(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> None:
         raise ValueError("no such\n  thing")
