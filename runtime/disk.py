@@ -37,22 +37,32 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def put_file(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+def put_file(
+    path: Path,
+    content: bytes,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+    aside: Path | None = None,
+) -> None:
     """Write or replace a small file.
 
     Args:
         owner: numbers of user and group; those of this process by default.
+        aside: folder on the same disk where it lies until it is whole; that of ``path`` by default.
     """
-    partial = hidden(path.parent)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        if owner is not None:
-            os.fchown(descriptor, *owner)
-        os.fchmod(descriptor, mode)
-        os.fsync(descriptor)
-    partial.replace(path)
+    partial = hidden(aside or path.parent)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     sync(path.parent)
 
 

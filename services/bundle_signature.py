@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jetvla.runtime.archive import pack
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE, Bundle
-from jetvla.runtime.disk import hidden, sync
+from jetvla.runtime.disk import put_file
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.keys import load_private_key, sign
 from jetvla.services.bundle_source import opened
@@ -29,22 +29,9 @@ def sign_bundle(path: Path, key: Path, overwrite: bool) -> Bundle:
                 (bundle.path / SIGNATURE).write_bytes(signature)
                 pack(bundle.path, path)
             else:
-                _put(signature, bundle.path)
+                # What a kill leaves lies beside the bundle: within, it would be a file that does not belong there.
+                put_file(bundle.path / SIGNATURE, signature, aside=bundle.path.resolve().parent)
         except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be signed ({error.strerror}: {error.filename}); make room there"
-            ) from error
+            where = error.filename or bundle.path.resolve().parent
+            raise ConfigError(f"{path} cannot be signed ({error.strerror}: {where}); make room there") from error
     return bundle
-
-
-def _put(signature: bytes, folder: Path) -> None:
-    """A file that a kill leaves lies beside the bundle: within, it would be one that does not belong there."""
-    partial = hidden(folder.resolve().parent)
-    try:
-        partial.write_bytes(signature)
-        partial.chmod(0o644)
-        sync(partial)
-        partial.replace(folder / SIGNATURE)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync(folder)

@@ -169,14 +169,15 @@ def test_a_bundle_is_signed_after_it_was_built(
     kept = (bundle / SIGNATURE).read_bytes()
     before = sorted(tmp_path.rglob("*"))
 
-    def full(path: Path) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
 
+    other = str(tmp_path / "others" / "other.key")
+    capsys.readouterr()
     with monkeypatch.context() as disk:
-        disk.setattr("jetvla.services.bundle_signature.sync", full)
-        assert (
-            main(["bundle", "sign", str(bundle), "--key", str(tmp_path / "others" / "other.key"), "--overwrite"]) == 1
-        )
+        disk.setattr("os.fsync", full)
+        assert main(["bundle", "sign", str(bundle), "--key", other, "--overwrite"]) == 1
+    assert f"cannot be signed (No space left on device: {bundle.parent})" in capsys.readouterr().err
     assert (bundle / SIGNATURE).read_bytes() == kept
     assert sorted(tmp_path.rglob("*")) == before
     (bundle / "golden.npz").write_bytes(b"rot")
