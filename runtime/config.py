@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from jetvla.runtime.config_errors import problems
 from jetvla.runtime.errors import ConfigError
@@ -79,7 +79,7 @@ class InstructionConfig(Section):
     text: str | None = None
     ttl_s: float | None = Field(default=60.0, gt=0, le=86400)
     max_chars: int = Field(default=200, ge=1, le=10000)
-    stop_words: tuple[str, ...] = ("stop", "halt")
+    stop_words: tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...] = ("stop", "halt")
 
 
 class PolicyConfig(Section):

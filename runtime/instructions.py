@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import Enum
 
 from jetvla.runtime.clock import Clock, seconds_to_ns
@@ -22,8 +23,9 @@ class Heard(Enum):
 class InstructionInbox:
     """Keeps the newest instruction until it expires.
 
-    A sentence that holds a stop word as a whole word, anywhere and in any case, clears the instruction: a robot
-    that stops once too often is safer than one that does not. An empty sentence clears it too.
+    A sentence that holds a stop word, anywhere, in any case and however long it is, clears the instruction: a robot
+    that stops once too often is safer than one that does not. In scripts with capitals, which have spaces between
+    words, it must be a whole word. An empty sentence clears the instruction too.
     """
 
     def __init__(self, config: InstructionConfig, clock: Clock) -> None:
@@ -39,12 +41,12 @@ class InstructionInbox:
 
     def hear(self, text: str) -> Heard:
         """Take in one sentence. One longer than ``max_chars`` is refused, and the former stays."""
-        if len(text) > self._config.max_chars:
-            return Heard.TOO_LONG
         instruction = Instruction.of(text, self._clock.now_ns())
-        if self._stop is not None and self._stop.search(instruction.text.lower()):
+        if self._stop is not None and self._stop.search(_plain(instruction.text)):
             self._current = None
             return Heard.STOP
+        if len(text) > self._config.max_chars:
+            return Heard.TOO_LONG
         self._current = instruction if instruction.text else None
         return Heard.ACCEPTED if instruction.text else Heard.CLEARED
 
@@ -57,6 +59,21 @@ class InstructionInbox:
         return self._current
 
 
+def _plain(text: str) -> str:
+    """The form in which sentences and stop words are compared."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def _stop_pattern(stop_words: tuple[str, ...]) -> re.Pattern[str] | None:
-    words = "|".join(re.escape(word.lower()) for word in stop_words)
-    return re.compile(rf"\b(?:{words})\b") if words else None
+    words = "|".join(_pattern(_plain(word)) for word in stop_words)
+    return re.compile(words) if words else None
+
+
+def _pattern(word: str) -> str:
+    begin = r"\b" if _has_case(word[0]) else ""
+    end = r"\b" if _has_case(word[-1]) else ""
+    return f"{begin}{re.escape(word)}{end}"
+
+
+def _has_case(character: str) -> bool:
+    return character.lower() != character.upper()

@@ -48,9 +48,20 @@ class Outputs:
         return [problem for sink in self._sinks for problem in sink.peer_problems()]
 
     def send(self, command: Command) -> None:
-        """Publish ``command``."""
+        """Publish ``command`` on every sink. One that fails gets no more, and the others go on.
+
+        Raises:
+            Exception: the error of the last sink that failed, after all others have the command.
+        """
+        failed: Exception | None = None
         for sink in self._sinks:
-            sink.publish(command)
+            try:
+                sink.publish(command)
+            except Exception as error:
+                self._sinks = tuple(one for one in self._sinks if one is not sink)
+                failed = error
+        if failed is not None:
+            raise failed
 
     def stay_alive(self) -> None:
         """Say that the guard lives, while there is no command."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from jetvla.runtime.bundle import Bundle
@@ -179,7 +179,8 @@ class GuardProcess:
         self.guard.stop("the guard failed")
         while self.guard.publishing:
             if (command := self.guard.tick().command) is not None:
-                self._outputs.send(command)
+                with suppress(Exception):
+                    self._outputs.send(command)
             self._pacer.wait()
 
     def _turn(self) -> None:

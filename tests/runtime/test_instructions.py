@@ -54,6 +54,41 @@ def test_a_stop_word_anywhere_clears_the_instruction(inbox: InstructionInbox, se
     assert text(inbox) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("停", "请停下"),
+        ("止まれ", "そこで止まれ!"),
+        ("หยุด", "หยุดเดี๋ยวนี้"),
+        ("توقف", "الآن توقف"),
+        ("stop!", "please stop! now"),
+        ("arre\u0302te", "arrête-toi"),
+        ("arrête", "ARRE\u0302TE"),
+        ("стоп", "СТОП, робот"),
+        ("straße", "STRASSE"),
+        ("stand  still", "stand\nstill"),
+        ("stop", "ｓｔｏｐ"),
+    ],
+)
+def test_a_stop_word_of_any_script_is_heard(clock: FakeClock, word: str, sentence: str) -> None:
+    inbox = InstructionInbox(InstructionConfig(stop_words=(word,)), clock)
+    inbox.hear("pick up the red block")
+    assert inbox.hear(sentence) is Heard.STOP
+    assert text(inbox) is None
+
+
+def test_a_stop_word_in_a_sentence_that_is_too_long_stops(inbox: InstructionInbox) -> None:
+    inbox.hear("pick up the red block")
+    assert inbox.hear("x " * 10_000 + "please stop" + " now" * 100) is Heard.STOP
+    assert text(inbox) is None
+
+
+@pytest.mark.parametrize("word", ["", "  "])
+def test_a_stop_word_of_nothing_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="at least 1 character"):
+        InstructionConfig(stop_words=(word,))
+
+
 def test_a_stop_word_inside_another_word_is_none(inbox: InstructionInbox) -> None:
     assert inbox.hear("pick up the stopper") is Heard.ACCEPTED
 
