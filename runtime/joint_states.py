@@ -53,13 +53,12 @@ class JointStates:
         self._known, self.why = (positions, times), ""
         self.count += 1
 
-    def since(self, t_ns: int) -> tuple[NDArray[np.float64], int | None]:
-        """Positions [N] in rad or m, NaN for a joint that was not measured at ``t_ns`` or later; and when the oldest
-        of the others was measured, None if there is none.
+    def since(self, t_ns: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Positions [N] in rad or m, NaN for a joint that was not measured at ``t_ns`` or later; and when each was
+        measured [N], long before ``t_ns`` if never.
         """
         positions, times = self._known
-        fresh = times >= t_ns
-        return np.where(fresh, positions, np.nan), int(times[fresh].min()) if fresh.any() else None
+        return np.where(times >= t_ns, positions, np.nan), times
 
     def missing(self, now_ns: int, since_ns: int) -> str:
         """The joint that is known worst, if that was not measured at ``since_ns`` or later; else empty. For people."""

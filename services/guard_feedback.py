@@ -58,7 +58,11 @@ def open_feedback(config: Config, spec: ActionSpec, clock: Clock) -> Feedback | 
 
 
 class MeasuredJoints:
-    """Absolute joints and grippers, by name, from sensor_msgs/JointState."""
+    """Absolute joints and grippers, by name, from sensor_msgs/JointState.
+
+    Every joint must be measured, and every dimension that the configuration names; a gripper may be without a sensor.
+    What lacks one of them is no feedback, for another publisher's joints say nothing of an arm whose driver died.
+    """
 
     def __init__(self, config: JointFeedback, spec: ActionSpec, clock: Clock, age_s: float) -> None:
         measurable = [d.name for d in spec.dimensions if _measurable(d)]
@@ -74,8 +78,10 @@ class MeasuredJoints:
             )
         self._states = JointStates([config.joints.get(n, n) for n in measurable], HeaderTime(config.stamp, clock))
         self._index = [spec.index(name) for name in measurable]
+        must = [d.quantity == "joint" or d.name in config.joints for d in spec.dimensions if _measurable(d)]
+        self._must = np.array(must) if any(must) else np.ones(len(must), bool)
         self._size, self._clock, self._age_ns = len(spec), clock, seconds_to_ns(age_s)
-        self._given = 0
+        self._given, self._lacks = 0, ""
         self.needed = True
 
     def receive(self, message: Any) -> None:
@@ -83,16 +89,20 @@ class MeasuredJoints:
 
     def give(self, guard: Guard) -> None:
         count = self._states.count
-        positions, t_ns = self._states.since(self._clock.now_ns() - self._age_ns)
-        if t_ns is None or count == self._given:
+        if count == self._given:
+            return
+        self._given = count
+        positions, times = self._states.since(self._clock.now_ns() - self._age_ns)
+        lacking = self._must & np.isnan(positions)
+        self._lacks = ", ".join(np.array(self._states.joints)[lacking].tolist())
+        if self._lacks:
             return
         values: NDArray[np.float64] = np.full(self._size, np.nan)
         values[self._index] = positions
-        guard.on_feedback(values, t_ns)
-        self._given = count
+        guard.on_feedback(values, int(times[self._must].min()))
 
     def why(self) -> str:
-        return self._states.why
+        return self._states.why or (self._lacks and f"the positions that come lack {self._lacks}")
 
 
 class MeasuredPose:
