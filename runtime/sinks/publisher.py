@@ -32,7 +32,7 @@ class CommandPublisher:
         self._publisher.assert_liveliness()
 
     def peer_problems(self) -> tuple[str, ...]:
-        return peer_problems(self._node, self._publisher.topic_name, self._type_name)
+        return peer_problems(self._node, self._publisher, self._type_name)
 
     def close(self) -> None:
         self._node.destroy_publisher(self._publisher)

@@ -138,6 +138,7 @@ class Story:
     """What happened, in order; commands as the driver got them."""
 
     wrong_type: str
+    wrong_qos: str
     second_publisher: str
     qos: Any
     disarmed: list[Any]
@@ -190,6 +191,11 @@ class OutputContract:
         until(lambda: "only as" in trial.refusal(), trial.spin, "the mistaken subscriber is seen")
         wrong_type = trial.refusal()
         node.destroy_subscription(mistaken)
+        sooner = QoSProfile(depth=1, deadline=Duration(nanoseconds=50_000_000))
+        deaf = node.create_subscription(cls.message, topic, lambda _: None, sooner)
+        until(lambda: "QoS" in trial.refusal(), trial.spin, "the subscriber that never matches is seen")
+        wrong_qos = trial.refusal()
+        node.destroy_subscription(deaf)
         lost: list[float] = []
         node.create_subscription(
             cls.message,
@@ -225,6 +231,7 @@ class OutputContract:
         (writer,) = node.get_publishers_info_by_topic(topic)
         return Story(
             wrong_type,
+            wrong_qos,
             second_publisher,
             writer.qos_profile,
             disarmed,
@@ -287,6 +294,11 @@ class OutputContract:
 
     def test_a_subscriber_of_another_type_is_none_and_is_named(self, story: Story) -> None:
         assert f"nobody subscribes to {self.output['topic']} as {self.type_name}" in story.wrong_type
+
+    def test_a_driver_whose_qos_never_matches_is_named(self, story: Story) -> None:
+        said = f"nobody who subscribes to {self.output['topic']} gets the commands: /driver: its QoS does not match"
+        assert said in story.wrong_qos
+        assert "deadline" in story.wrong_qos.lower()
         assert "only as std_msgs/msg/String" in story.wrong_type
 
     def test_a_second_publisher_is_refused_by_name(self, story: Story) -> None:
