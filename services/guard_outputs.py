@@ -53,15 +53,17 @@ class Outputs:
         Raises:
             Exception: the error of the last sink that failed, after all others have the command.
         """
-        failed: Exception | None = None
-        for sink in self._sinks:
-            try:
-                sink.publish(command)
-            except Exception as error:
-                self._sinks = tuple(one for one in self._sinks if one is not sink)
-                failed = error
-        if failed is not None:
-            raise failed
+        # Every callback is called, whatever another raises.
+        with ExitStack() as all_of_them:
+            for sink in reversed(self._sinks):
+                all_of_them.callback(self._publish, sink, command)
+
+    def _publish(self, sink: CommandSink, command: Command) -> None:
+        try:
+            sink.publish(command)
+        except BaseException:
+            self._sinks = tuple(one for one in self._sinks if one is not sink)
+            raise
 
     def stay_alive(self) -> None:
         """Say that the guard lives, while there is no command."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
-from jetvla.runtime.guard.arming import State
 from jetvla.runtime.guard.events import TickResult
 from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.instructions import Heard, InstructionInbox
@@ -211,7 +210,7 @@ class GuardProcess:
 
     def _reload(self) -> None:
         """Take over what may change while the guard runs. It waits while the robot may move."""
-        if self.guard.state in (State.ARMED, State.STOPPING) or (config := self._reloaded()) is None:
+        if self.guard.locked or (config := self._reloaded()) is None:
             return
         self._config = config
         self._inbox.follow(config.instruction)

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jetvla.runtime.clock import Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.errors import LinkError
 from jetvla.runtime.link.listener import admit, listen
 from jetvla.runtime.link.protocol import MAX_PACKET, Hello, Message, decode
 
 PACKETS_PER_POLL = 64
+# A policy says HELLO at once; what does not would keep the real one waiting.
+HELLO_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,17 @@ class GuardLink:
 
     Args:
         allowed_uids: users whose processes may connect, as the kernel reports them (``SO_PEERCRED``).
+        clock: measures how long a peer goes without HELLO.
 
     Raises:
         LinkError: the socket cannot be made; another guard may own it.
     """
 
-    def __init__(self, path: Path, allowed_uids: Iterable[int]) -> None:
-        self._path = path
+    def __init__(self, path: Path, allowed_uids: Iterable[int], clock: Clock | None = None) -> None:
+        self._path, self._clock = path, clock or MonotonicClock()
         self._allowed = frozenset(allowed_uids)
         self._peer: socket.socket | None = None
-        self._greeted = False
+        self._greeted, self._since_ns = False, 0
         self._listener = listen(path)
 
     @property
@@ -61,6 +65,8 @@ class GuardLink:
                 events.extend(self._receive(self._peer))
                 if self._hung_up(self._peer):
                     raise LinkError("the policy closed the link")
+                if not self._greeted and self._clock.now_ns() - self._since_ns > seconds_to_ns(HELLO_S):
+                    raise LinkError(f"a process connected and did not say HELLO within {HELLO_S:g} s")
         except (LinkError, OSError) as error:
             self._disconnect()
             events.append(LinkLost(str(error)))
@@ -69,7 +75,7 @@ class GuardLink:
     def _accept(self) -> socket.socket | None:
         peer = admit(self._listener, self._allowed)
         if peer is not None:
-            self._greeted = False
+            self._greeted, self._since_ns = False, self._clock.now_ns()
         return peer
 
     def _receive(self, peer: socket.socket) -> Iterator[Message]:

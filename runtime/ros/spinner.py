@@ -57,8 +57,14 @@ class Mailbox:
 
 
 def _answer(answer: Future[tuple[str, ...]], action: Callable[[], tuple[str, ...]]) -> None:
-    if answer.set_running_or_notify_cancel():
+    if not answer.set_running_or_notify_cancel():
+        return
+    try:
         answer.set_result(action())
+    except BaseException as error:
+        # Who asks must not wait for ever, and the owner has failed.
+        answer.set_exception(error)
+        raise
 
 
 class Spinner:

@@ -10,7 +10,6 @@ from jetvla.runtime.contracts import Command
 from jetvla.runtime.errors import ConfigError
 from jetvla.runtime.robot_config import LogOutput
 
-
 log = logging.getLogger(__name__)
 
 

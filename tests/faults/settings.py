@@ -12,7 +12,7 @@ from .camera import pictures
 # The tiny policy has random weights: it asks for a steady motion, and for a gripper that is out of range.
 UNCOUNTED = {"excess_count": 10**9, "excess_window": 10**9}
 # A host that takes a virtual machine's processors away for a while would stop the robot; no test here is of that.
-PATIENT = {"period_ratio": 30.0}
+PATIENT = {"period_ratio": 30.0, "late_chunks": 30}
 PATIENT_S = 0.3
 Settings = dict[str, Any]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.errors import LinkError
 from jetvla.runtime.link import server
 from jetvla.runtime.link.client import PolicyLink
@@ -278,3 +279,23 @@ def test_connecting_again_closes_the_old_connection(guard: GuardLink, policy: Po
     policy.send(HELLO)
     assert guard.poll() == [CLOSED]
     assert guard.poll() == [HELLO]
+
+
+def test_who_does_not_say_hello_is_sent_away_and_the_policy_that_waits_gets_its_place(path: Path) -> None:
+    clock = FakeClock()
+    guard, mute, policy = GuardLink(path, {os.getuid()}, clock), PolicyLink(path), PolicyLink(path)
+    try:
+        mute.connect()
+        assert guard.poll() == []
+        policy.connect()
+        policy.send(HELLO)
+        clock.advance(1.0)
+        assert guard.poll() == []
+        clock.advance(0.001)
+        assert guard.poll() == [LinkLost("a process connected and did not say HELLO within 1 s")]
+        assert guard.poll() == [HELLO]
+        clock.advance(5)
+        assert guard.poll() == []
+    finally:
+        for end in (mute, policy, guard):
+            end.close()

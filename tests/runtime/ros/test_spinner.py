@@ -46,6 +46,25 @@ def test_what_was_not_begun_in_time_is_never_done(monkeypatch: pytest.MonkeyPatc
     assert armed == []
 
 
+def test_what_fails_fails_for_both() -> None:
+    mailbox = Mailbox()
+
+    def breaks() -> tuple[str, ...]:
+        raise ValueError("no such transition")
+
+    with ThreadPoolExecutor(1) as other:
+        answer, raised = other.submit(mailbox.ask, breaks), 0
+        give_up = time.monotonic() + PATIENCE_S
+        while not answer.done() and time.monotonic() < give_up:
+            try:
+                mailbox.work()
+            except ValueError:
+                raised += 1
+        assert raised == 1
+        with pytest.raises(ValueError, match="no such transition"):
+            answer.result(0)
+
+
 class Failing:
     """A session whose callbacks fail until they are mended."""
 
