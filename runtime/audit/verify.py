@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jetvla.runtime.audit.chain import GENESIS, Link, digest_of, parse
-from jetvla.runtime.audit.folder import file_number, files_of
+from jetvla.runtime.audit.folder import MAX_FILES, file_number, files_of
 from jetvla.runtime.audit.head import NAME as HEAD
 from jetvla.runtime.audit.head import Head, read_head
 from jetvla.runtime.errors import JetvlaError
@@ -43,11 +43,12 @@ class Report:
     last: Link | None = None
 
 
-def verify(path: Path) -> Report:
+def verify(path: Path, max_files: int = MAX_FILES) -> Report:
     """Check a folder, or one file of it by itself.
 
-    A torn last line is what a crash leaves, and is noted. A cut tail is a finding: ``audit.head`` names a later line
-    than the last one there. Lines newer than the last fsync (a second before a crash) can be cut unseen.
+    Rotation leaves the newest ``max_files`` files: what lacks of them was removed. A torn last line is what a crash
+    leaves, and is noted. A cut tail is a finding: ``audit.head`` names a later line than the last one there. Lines
+    newer than the last fsync (a second before a crash) can be cut unseen.
 
     Raises:
         JetvlaError: there is no audit log at ``path``.
@@ -57,11 +58,13 @@ def verify(path: Path) -> Report:
         verifier = _Verifier(read_head(path) if path.is_dir() else None)
         for file in files:
             verifier.file(file, newest=file == files[-1])
+        if path.is_dir():
+            verifier.begins(files, max_files)
     except OSError as error:
         raise unreadable(path, error) from error
     if path.is_dir():
         head = path / HEAD
-        verifier.end(files[-1], unsynced=head.exists() and head.stat().st_size == 0)
+        verifier.end(files[-1], unsynced=len(files) == 1 and head.exists() and head.stat().st_size == 0)
     return verifier.report
 
 
@@ -113,7 +116,7 @@ class _Verifier:
             # Of one file alone, and of the oldest one that rotation has left, nothing says what came before.
             self._anchored = number == 1
             if number is not None and number > 1:
-                self.report.notes.append(f"begins with {path.name}; what came before was rotated out or is elsewhere")
+                self.report.notes.append(f"begins with {path.name}; what came before is not here")
         elif number != before + 1:
             gone = f"file {before + 1}" if number == before + 2 else f"files {before + 1} to {number - 1}"
             self._find(path, 1, f"{gone} between this one and the one before is missing")
@@ -159,6 +162,14 @@ class _Verifier:
             self.report.notes.append(
                 f"{path}:{line}: {link.entry.get('count')} lines could not be written: {link.entry.get('reason')}"
             )
+
+    def begins(self, files: list[Path], max_files: int) -> None:
+        """What rotation would not have taken must be there."""
+        first, newest = file_number(files[0]) or 0, file_number(files[-1]) or 0
+        oldest = max(1, newest - max_files + 1)
+        if first > oldest:
+            gone = f"file {oldest} is" if first == oldest + 1 else f"files {oldest} to {first - 1} are"
+            self._find(files[0], 1, f"{gone} missing before this one; rotation keeps {max_files}")
 
     def end(self, path: Path, unsynced: bool) -> None:
         """What the newest file cannot say of itself."""

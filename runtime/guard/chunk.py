@@ -94,6 +94,14 @@ class Planner:
             return f"dt {chunk.dt_ns / NS_PER_S:g} s, not {self._timing.dt_s:g} s as in the manifest"
         return ""
 
+    def telling_row(self, chunk: ActionChunk) -> tuple[float, ...]:
+        """Of a chunk with a :meth:`problem`, the first action that is not finite, or else the first; empty where rows
+        are not actions of this spec."""
+        actions = chunk.actions
+        if actions.shape[1:] != (len(self._spec),) or not len(actions):
+            return ()
+        return tuple(actions[int(np.argmin(np.isfinite(actions).all(axis=1)))].tolist())
+
     def _not_finite(self, chunk: ActionChunk) -> list[str]:
         finite = np.isfinite(chunk.actions)
         return [n for i, n in enumerate(self._spec.names) if not finite[:, i].all()]

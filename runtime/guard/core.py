@@ -137,7 +137,7 @@ class Guard(Listener):
         request, findings = self._source.request(now_ns)
         self._reactions.report(findings)
         target = self._target(request, now_ns)
-        self._move(target.values, dt_s, now_ns)
+        self._move(target.values, request.values, dt_s, now_ns)
         verdict = Verdict(self._reason(request, target), target.clipped, request.frame_ns)
         command = self._command(now_ns)
         self._seq += 1
@@ -164,12 +164,14 @@ class Guard(Listener):
         self._reactions.report(findings)
         return REST if self._reactions.ending else target
 
-    def _move(self, target: Vector | None, dt_s: float, now_ns: int) -> None:
+    def _move(self, target: Vector | None, raw: Vector | None, dt_s: float, now_ns: int) -> None:
         violation = self._motion.advance(target, dt_s)
         excess = self._travel.add(self._motion.values, now_ns)
-        sent = tuple(self._motion.values.tolist()) if violation or excess else ()
+        if not (violation or excess):
+            return
+        asked, sent = () if raw is None else tuple(raw.tolist()), tuple(self._motion.values.tolist())
         found = (("violation", violation), ("travel", excess))
-        self._reactions.report(Finding(name, why, sent) for name, why in found if why)
+        self._reactions.report(Finding(name, why, sent, asked) for name, why in found if why)
 
     def _reason(self, request: Request, target: Target) -> str:
         if self._motion.blocked:

@@ -31,11 +31,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong; ``fault`` is empty where it is not yet one. ``sent`` is what the robot gets instead."""
+    """Something wrong; ``fault`` is empty where it is not yet one. ``raw`` is what the policy asked for, ``sent`` what
+    the robot gets instead; empty where nothing was."""
 
     fault: str
     reason: str
     sent: tuple[float, ...] = ()
+    raw: tuple[float, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {

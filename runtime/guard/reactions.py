@@ -62,10 +62,10 @@ class Reactions:
         """Things that happened once."""
         for finding in findings:
             if finding.fault:
-                self._log.add("fault", finding.reason, self.state, finding.fault, sent=finding.sent)
+                self._log.add("fault", finding.reason, self.state, finding.fault, raw=finding.raw, sent=finding.sent)
                 self._react(finding.fault, finding.reason)
             else:
-                self._log.add("reject", finding.reason, self.state)
+                self._log.add("reject", finding.reason, self.state, raw=finding.raw)
 
     def _react(self, fault: str, reason: str) -> None:
         reaction = FAULTS[fault].reaction

@@ -102,7 +102,8 @@ class RequestSource:
         told, self._told = self._told, True
         if told and not following:
             return []
-        return [Finding("seam" if following else "", f"chunk {plan.seq} does not continue the one in use: {jump}")]
+        reason = f"chunk {plan.seq} does not continue the one in use: {jump}"
+        return [Finding("seam" if following else "", reason, raw=tuple(wanted.tolist()))]
 
     def _time_problem(self, chunk: ActionChunk, now_ns: int) -> str:
         if chunk.t0_ns > now_ns + self._future_ns:
@@ -113,9 +114,10 @@ class RequestSource:
 
     def _rejected(self, chunk: ActionChunk, problem: str) -> list[Finding]:
         self._bad += 1
-        found = [Finding("", f"chunk {chunk.seq} rejected: {problem}")]
+        raw = self._planner.telling_row(chunk)
+        found = [Finding("", f"chunk {chunk.seq} rejected: {problem}", raw=raw)]
         if self._bad >= self._limits.bad_chunks:
-            found.append(Finding("bad_chunk", f"{self._bad} bad chunks in a row; the last: {problem}"))
+            found.append(Finding("bad_chunk", f"{self._bad} bad chunks in a row; the last: {problem}", raw=raw))
         return found
 
     def _lateness(self, chunk: ActionChunk, now_ns: int) -> list[Finding]:

@@ -65,6 +65,21 @@ def test_the_last_row_is_held_from_its_beginning(after_ms: int, held_s: float) -
     assert planner().plan(chunk(ROWS)).held_s((1000 + after_ms) * MS) == pytest.approx(held_s)
 
 
+@pytest.mark.parametrize(
+    ("actions", "raw"),
+    [
+        (ROWS, (0.1, 1.0, 0.01)),
+        ([[1, 2, 3], [4, np.inf, 6], [np.nan, 8, 9]], (4, np.inf, 6)),
+        ([[1, 2]], ()),
+        ([1, 2, 3], ()),
+        (np.zeros((0, 3)), ()),
+        (np.zeros((1, 3, 1)), ()),
+    ],
+)
+def test_the_row_that_tells_what_is_wrong(actions: object, raw: tuple[float, ...]) -> None:
+    assert planner().telling_row(chunk(actions)) == pytest.approx(raw)
+
+
 def test_a_plan_is_stale_after_its_age_limit() -> None:
     p = planner()
     plan = p.plan(chunk(ROWS))

@@ -536,6 +536,7 @@ def test_an_error_in_the_shaper_is_blocked_latched_and_braked(
     violation = next(e for e in result.events if e.fault == "violation")
     assert "velocity of x, y, z is 0.375, above 0.25" in violation.reason
     assert violation.sent == tuple(result.command.values.tolist())
+    assert violation.raw == pytest.approx(FORWARD)
     moving.run(STOP_S)
     assert not moving.commands()[-1].any()
     monkeypatch.setattr(Shaper, "advance", right)

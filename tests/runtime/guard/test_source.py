@@ -126,6 +126,7 @@ def test_a_bad_chunk_is_rejected_and_the_last_good_one_stays() -> None:
     found = s.take(chunk(np.nan, 1100, 5), 1150 * MS)
     assert names(found) == [""]
     assert found[0].reason == "chunk 5 rejected: not finite: x"
+    assert str(found[0].raw) == "(nan, 0.0, 0.0, 0.0, 0.0, 0.0)"
     assert asked(s, 1160) == (0.1, "policy")
 
 
@@ -134,7 +135,9 @@ def test_three_bad_chunks_in_a_row_are_a_fault() -> None:
     for k, x in enumerate([np.nan, np.nan, 0.1, np.inf, np.nan]):
         assert "bad_chunk" not in names(s.take(chunk(x, 1000 + k), 1010 * MS))
     assert names(s.take(chunk(np.nan, 1005), 1010 * MS)) == ["", "bad_chunk"]
-    assert names(s.take(chunk(np.nan, 1006), 1010 * MS)) == ["", "bad_chunk"]
+    found = s.take(chunk(np.nan, 1006), 1010 * MS)
+    assert names(found) == ["", "bad_chunk"]
+    assert found[0].raw is found[1].raw
 
 
 @pytest.mark.parametrize(("t_ms", "now_ms", "ok"), [(1000, 995, True), (1000, 994, False)])
@@ -245,6 +248,7 @@ def test_a_chunk_that_does_not_continue_the_one_in_use_is_a_fault_while_it_is_fo
     found = s.take(chunk(0.21, 1090, 4), 1100 * MS, following=following)
     assert names(found) == [fault]
     assert found[0].reason == "chunk 4 does not continue the one in use: x, y, z would jump by 0.11 m/s; at most 0.1"
+    assert found[0].raw == pytest.approx((0.21, 0, 0, 0, 0, 0))
     assert asked(s, 1101) == (0.21, "policy")
 
 
