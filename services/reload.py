@@ -96,7 +96,7 @@ class Reloader:
     def _read(self) -> None:
         new = load_config(self._path)
         if moving(self._running):
-            raise ConfigError("the robot is armed; disarm it first, with 'jetvla arm --disarm'")
+            raise ConfigError("the robot is armed; disarm it first, with 'jetvla disarm'")
         keys = changed(self._running, new)
         self._running = taken_over(self._running, new)
         live = [key for key in keys if key in LIVE]
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if moving(load_config(arguments.config)):
-            raise ConfigError("the robot is armed; disarm it first, with 'jetvla arm --disarm'")
+            raise ConfigError("the robot is armed; disarm it first, with 'jetvla disarm'")
     except JetvlaError as error:
         print(f"not reloaded, the former configuration holds: {error}", file=sys.stderr)
         return 1

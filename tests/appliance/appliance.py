@@ -89,7 +89,7 @@ def test_reload(machine: Machine, row: Row) -> None:
     assert not machine.succeeds("systemctl", "reload", GUARD)
     assert machine.said(GUARD, "the robot is armed; disarm it first")
     assert machine.status()["state"] == "ARMED"
-    machine.run("jetvla", "arm", "--disarm")
+    machine.run("jetvla", "disarm")
     until(lambda: machine.status()["state"] == "DISARMED", "it is disarmed")
 
     config.write_text(CONFIG + "speed: 1\n")

@@ -36,7 +36,7 @@ def arm(machine: Machine) -> None:
     def attempt() -> bool:
         state = machine.status().get("state")
         if state == "LATCHED":
-            machine.run("jetvla", "arm", "--reset")
+            machine.run("jetvla", "reset")
         elif state != "ARMED":
             machine.succeeds("jetvla", "arm", "--wait", "10", "--timeout", "60")
         return state == "ARMED" and moving(machine)

@@ -146,7 +146,7 @@ def test_update(store: Machine, row: Row, fleet: Fleet) -> None:
         assert seen["bundle"] == before, "the guard was restarted while the robot moved"
         time.sleep(POLL_S)
     # Other work of this machine may have stopped it already.
-    store.succeeds("jetvla", "arm", "--disarm")
+    store.succeeds("jetvla", "disarm")
     runs(store, digest)
     assert not any(store.commands()[-1][1]), "the robot was not at rest when its guard ended"
     ended, ready = (store.since(*what, 0) for what in _downtime())

@@ -102,7 +102,7 @@ def test_config_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cameras" in json.loads(capsys.readouterr().out)["properties"]
 
 
-@pytest.mark.parametrize("words", [["arm"], ["arm", "--disarm"], ["say", "hello"]])
+@pytest.mark.parametrize("words", [["arm"], ["disarm"], ["say", "hello"]])
 def test_a_guard_without_a_ros_node_is_not_asked(
     configured: Callable[..., Path], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
