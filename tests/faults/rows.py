@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from jetvla.calibration.simulator.plant import COMMAND_TIMEOUT_S
@@ -62,6 +63,7 @@ ROWS: dict[str, Row] = {
         ("link_silent",),
     ),
     "guard killed": Row("SIGKILL of the guard", COMMAND_TIMEOUT_S, "gone"),
+    "guard hangs": Row("SIGSTOP of the guard", COMMAND_TIMEOUT_S, "DISARMED", audited=("stall",)),
     "camera ends": Row("a recording is over", LIMITS.frame_age_s, "DISARMED", BLIND, ("no_camera",)),
     "camera silent": Row("a camera's topic falls silent", LIMITS.frame_age_s, "DISARMED", BLIND, ("no_camera",)),
     "camera freezes": Row(
@@ -96,7 +98,8 @@ ROWS: dict[str, Row] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one row; milliseconds from the fault, None where nothing is to be found or to end."""
+    """What came of one row, and when it was measured; milliseconds from the fault, None where nothing is to be found
+    or to end."""
 
     fault: str
     detected_ms: float | None
@@ -104,6 +107,7 @@ class Measured:
     bound_ms: float | None
     state: str
     reasons: tuple[str, ...]
+    utc: str
 
 
 MEASURED: dict[str, Measured] = {}
@@ -115,7 +119,8 @@ def note(
     """Keep the result of a row for the table."""
     row = ROWS[name]
     times = (None if s is None else round(s * 1e3, 1) for s in (detected_s, rest_s, row.bound_s))
-    MEASURED[name] = Measured(row.fault, *times, state, tuple(reasons))
+    utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    MEASURED[name] = Measured(row.fault, *times, state, tuple(reasons), utc)
 
 
 def table() -> Iterator[str]:
@@ -134,7 +139,8 @@ def _ms(value: float | None) -> str:
 
 
 def write(path: Path) -> None:
-    """The table as JSON."""
+    """The table as JSON; rows that were not measured now keep what was measured before, of which each has the time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = {name: asdict(MEASURED[name]) if name in MEASURED else None for name in ROWS}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    rows = {name: asdict(MEASURED[name]) if name in MEASURED else before.get(name) for name in ROWS}
     path.write_text(json.dumps(rows, indent=1) + "\n")

@@ -12,11 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jetvla.services.supervisor import GUARD, POLICY
 
 from .camera import Mode
+from .judge import assert_legal
 from .rig import READY_S, Rig, within
 from .robot import WatchedRobot
 from .rows import CAMERA_HZ
@@ -26,6 +28,7 @@ from .verdict import stopped, went_on
 pytestmark = pytest.mark.ros
 
 WATCH_S = 1.0
+TICK_NS = 10_000_000
 DISK_BYTES = 512 * 1024
 
 
@@ -86,6 +89,25 @@ def test_a_killed_guard_is_noticed_by_the_driver_and_the_robot_stops_by_itself(r
     # A kill is no end of the audit log, and takes nothing from it.
     assert after[: len(before)] == before
     assert [e["kind"] for e in after if e["kind"] in ("start", "end")][-2:] == ["start", "start"]
+    assert rig.audit_is_whole()
+
+
+def test_a_frozen_guard_that_goes_on_stops_and_makes_up_for_nothing(rig: Rig) -> None:
+    with WatchedRobot() as robot:
+        rig.move()
+        robot.begin()
+        try:
+            robot.halted("guard hangs", rig.kill(GUARD, signal.SIGSTOP))
+        finally:
+            thawed_ns = rig.kill(GUARD, signal.SIGCONT)
+        within(10, lambda: rig.settled("DISARMED"), "DISARMED and nothing published")
+    commands = rig.commands()
+    assert_legal(commands)
+    after = commands.t_ns > thawed_ns
+    assert (np.diff(commands.speeds[after]) <= 1e-9).all(), "it only brakes"
+    assert commands.speeds[-1] == 0
+    assert np.diff(commands.t_ns[after]).min() > TICK_NS / 2, "a burst"
+    assert "stall" in {e.get("fault") for e in rig.audited(thawed_ns)}
     assert rig.audit_is_whole()
 
 
