@@ -16,10 +16,11 @@ from rich.table import Table
 
 import jetvla.engines.bench as bench
 from jetvla.engines.bench.turns import ACCEPTED
+from jetvla.runtime.errors import JetvlaError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one table; 1 when a way got too few undisturbed samples."""
+    """Print one table; 1 on a user's error, or when a way got too few undisturbed samples."""
     parser = argparse.ArgumentParser(
         prog="python -m jetvla.engines.bench",
         description=bench.__doc__,
@@ -67,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     five.add_argument("--speed", type=float, default=1.0, metavar="X", help="all limits of rates times this")
     five.set_defaults(run=_seams)
     arguments = parser.parse_args(argv)
-    figures, enough = arguments.run(arguments, Console(width=120))
+    try:
+        figures, enough = arguments.run(arguments, Console(width=120))
+    except JetvlaError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0 if enough else 1

@@ -92,3 +92,8 @@ def test_the_command_prints_and_writes_the_table(
     for row in json.loads(file.read_text()):
         assert row["execution"] in printed
         assert f"{row['typical_jerk']:.3g}" in printed
+
+
+def test_what_is_no_bundle_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["seams", str(tmp_path), str(tmp_path)]) == 1
+    assert "is not a bundle: it has no manifest.json" in capsys.readouterr().err
