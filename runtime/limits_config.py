@@ -15,6 +15,8 @@ from jetvla.runtime.robot_config import Section
 
 # A robot that is ten times as quick as a slow table robot exists; a number beyond is rather one in another unit.
 _LOOSE = 10
+# A guard that is ended stops the robot first; systemd and 'jetvla run' give it twice as long.
+MAX_STOP_S = 10.0
 
 _Corner = tuple[float, float, float]
 
@@ -62,9 +64,15 @@ class LimitOverrides(_LimitFields):
     @model_validator(mode="after")
     def _consistent(self) -> LimitOverrides:
         try:
-            Limits.from_overrides(self.as_mapping())
+            limits = Limits.from_overrides(self.as_mapping())
         except ConfigError as error:
             raise ValueError(str(error)) from error
+        for name, rate, _, _ in limits.table():
+            if isinstance(rate, RateLimit) and rate.stop_s > MAX_STOP_S:
+                raise ValueError(
+                    f"{name}: a stop from full speed would take {rate.stop_s:.1f} s, and more than {MAX_STOP_S:g} is too "
+                    "long to wait for; raise deceleration or jerk, or lower velocity"
+                )
         return self
 
     def as_mapping(self) -> dict[str, Any]:

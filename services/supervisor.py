@@ -20,6 +20,7 @@ from typing import IO
 from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.limits_config import MAX_STOP_S
 from jetvla.services.companion import Companion
 from jetvla.services.instance import refuse_second
 
@@ -38,7 +39,7 @@ _MODULES = {
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
-_STOP_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 2 * MAX_STOP_S
 
 
 def _end_with_parent() -> None:

@@ -194,3 +194,10 @@ def test_limits_far_above_the_defaults_are_doubted_and_obeyed(tmp_path: Path) ->
         "guard.limits.late_chunks: 40 is 13 times the default of 3 in a row; is it meant so, and in this unit?",
     ]
     assert config.limits.prismatic.velocity == 200
+
+
+def test_a_stop_that_nobody_would_wait_for_is_refused(tmp_path: Path) -> None:
+    slow = "guard: {limits: {linear: {acceleration: 0.01, deceleration: DOWN}}}\n"
+    load(tmp_path, RIGHT + slow.replace("DOWN", "0.03"))
+    (found,) = mistakes(tmp_path, RIGHT + slow.replace("DOWN", "0.02"))
+    assert "guard.limits: linear: a stop from full speed would take 12.5 s, and more than 10 is too long" in found

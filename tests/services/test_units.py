@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jetvla.runtime.limits_config import MAX_STOP_S
 from jetvla.runtime.nvpmodel import IN_FORCE
 from jetvla.services.firstboot import DROP_IN, drop_ins
 from jetvla.services.firstboot import UNITS as DROP_INS
@@ -184,3 +185,7 @@ def test_the_package_starts_them_all_and_only_by_the_target() -> None:
         assert unit.name in target
         assert "[Install]" not in unit.read_text()
         assert "PartOf=jetvla.target" in unit.read_text()
+
+
+def test_the_guard_has_time_for_the_longest_stop_that_may_be_configured() -> None:
+    assert setting("jetvla-guard.service", "TimeoutStopSec") == [f"{2 * MAX_STOP_S:g}"]
