@@ -67,11 +67,11 @@ class LimitOverrides(_LimitFields):
             limits = Limits.from_overrides(self.as_mapping())
         except ConfigError as error:
             raise ValueError(str(error)) from error
-        for name, rate, _, _ in limits.table():
+        for name, rate, unit, _ in limits.table():
             if isinstance(rate, RateLimit) and rate.stop_s > MAX_STOP_S:
                 raise ValueError(
-                    f"{name}: a stop from full speed would take {rate.stop_s:.1f} s, and more than {MAX_STOP_S:g} is too "
-                    "long to wait for; raise deceleration or jerk, or lower velocity"
+                    f"{name}: a stop from {rate.velocity:g} {unit.split(',')[0]} would take {rate.stop_s:.1f} s, and "
+                    f"more than {MAX_STOP_S:g} is too long to wait for; lower velocity, or raise deceleration or jerk"
                 )
         return self
 

@@ -186,18 +186,20 @@ def test_limits_far_above_the_defaults_are_doubted_and_obeyed(tmp_path: Path) ->
     usual = "guard: {limits: {linear: {velocity: 2.5}, period_ratio: 30, rest_s: 1, gripper: {travel_1s: 99}}}\n"
     assert load(tmp_path, RIGHT + usual).guard.limits.doubts() == []
     assert load(tmp_path, RIGHT).guard.limits.doubts() == []
-    loose = "guard: {limits: {prismatic: {velocity: 200, jerk: 101}, late_chunks: 40}}\n"
+    loose = "guard: {limits: {prismatic: {velocity: 2, jerk: 101}, late_chunks: 40}}\n"
     config = load(tmp_path, RIGHT + loose)
     assert config.guard.limits.doubts() == [
-        "guard.limits.prismatic.velocity: 200 is 2000 times the default of 0.1 m/s; is it meant so, and in this unit?",
+        "guard.limits.prismatic.velocity: 2 is 20 times the default of 0.1 m/s; is it meant so, and in this unit?",
         "guard.limits.prismatic.jerk: 101 is 10 times the default of 10 m/s³; is it meant so, and in this unit?",
         "guard.limits.late_chunks: 40 is 13 times the default of 3 in a row; is it meant so, and in this unit?",
     ]
-    assert config.limits.prismatic.velocity == 200
+    assert config.limits.prismatic.velocity == 2
 
 
 def test_a_stop_that_nobody_would_wait_for_is_refused(tmp_path: Path) -> None:
     slow = "guard: {limits: {linear: {acceleration: 0.01, deceleration: DOWN}}}\n"
     load(tmp_path, RIGHT + slow.replace("DOWN", "0.03"))
     (found,) = mistakes(tmp_path, RIGHT + slow.replace("DOWN", "0.02"))
-    assert "guard.limits: linear: a stop from full speed would take 12.5 s, and more than 10 is too long" in found
+    assert "guard.limits: linear: a stop from 0.25 m/s would take 12.5 s, and more than 10 is too long" in found
+    (found,) = mistakes(tmp_path, RIGHT + "guard: {limits: {joint: {velocity: 90}}}\n")
+    assert "guard.limits: joint: a stop from 90 rad/s would take 45.1 s" in found

@@ -104,9 +104,9 @@ def test_config_check_looks_at_the_bundle(signed_bundle: Path, capsys: pytest.Ca
     path.write_text(TINY.replace(", {kind: gripper, dimension: GRIP}", ""))
     assert main(["config", "check", str(path)]) == 0
     assert "WARNING: no output takes the action dimensions gripper" in capsys.readouterr().out
-    path.write_text(TINY.replace("GRIP", "gripper").replace("guard: {", "guard: {limits: {joint: {velocity: 90}}, "))
+    path.write_text(TINY.replace("GRIP", "gripper").replace("guard: {", "guard: {limits: {joint: {velocity: 9}}, "))
     assert main(["config", "check", str(path)]) == 0
-    assert "WARNING: guard.limits.joint.velocity: 90 is 180 times the default of 0.5 rad/s" in capsys.readouterr().out
+    assert "WARNING: guard.limits.joint.velocity: 9 is 18 times the default of 0.5 rad/s" in capsys.readouterr().out
     path.write_text(TINY.replace("GRIP", "claw"))
     assert main(["config", "check", str(path)]) == 1
     assert "do not go together:\nguard.outputs: 'claw' is not an absolute gripper" in capsys.readouterr().err
