@@ -1,7 +1,8 @@
 """How late a 100 Hz control tick wakes while the reference policy computes on every core.
 
-Ours is the guard's loop as the guard process runs it: its own process, absolute deadlines, the best scheduling that the
-kernel grants. Beside it the usual way: one process, the policy in a thread, relative sleeps.
+Ours is the guard's core in a process of its own, with absolute deadlines and the best scheduling that the kernel grants,
+as the guard daemon has them, but without that daemon's link, ROS 2 and telemetry; what its ticks wake like is in every
+profile (``wake``). Beside it the usual way: one process, the policy in a thread, relative sleeps.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from jetvla.runtime.guard.pacer import Pacer
 from jetvla.runtime.guard.scheduling import LinuxKernel, be_timely
 from jetvla.runtime.policy.model import Model, Variant
 from jetvla.runtime.preprocess import resize
+from jetvla.runtime.telemetry.stolen import stolen_s
 
 GUARD_WAY = "guard: own process, absolute deadlines"
 RATE_HZ = 100.0
@@ -41,7 +43,8 @@ _FRAME = np.zeros((480, 640, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Jitter:
-    """Lateness of one way's ticks, microseconds; ``scheduling`` is what the kernel granted."""
+    """Lateness of one way's ticks, microseconds; ``scheduling`` is what the kernel granted, ``stolen_ms`` what the host
+    of a virtual machine took of its processors meanwhile, all together."""
 
     way: str
     scheduling: str
@@ -49,23 +52,27 @@ class Jitter:
     p99_us: float
     max_us: float
     ticks: int
+    stolen_ms: float
 
 
 def jitter(path: Path, seconds: float) -> list[Jitter]:
     """Measure both ways in turns, each for ``seconds`` in all, beside the bundle at ``path``."""
     ways = ((GUARD_WAY, _ours), ("one process, policy in a thread", _naive))
     late: dict[str, list[float]] = {name: [] for name, _ in ways}
+    stolen_ms = dict.fromkeys(late, 0.0)
     granted: dict[str, str] = {}
     for _ in range(TURNS):
         for name, way in ways:
+            before_s = stolen_s()
             granted[name], found = way(path, seconds / TURNS)
+            stolen_ms[name] += (stolen_s() - before_s) * 1e3
             late[name] += found
-    return [_summed(name, granted[name], np.array(late[name])) for name, _ in ways]
+    return [_summed(name, granted[name], np.array(late[name]), stolen_ms[name]) for name, _ in ways]
 
 
-def _summed(name: str, scheduling: str, late: np.ndarray) -> Jitter:
+def _summed(name: str, scheduling: str, late: np.ndarray, stolen_ms: float) -> Jitter:
     p50, p99 = (float(value) for value in np.percentile(late, (50, 99)))
-    return Jitter(name, scheduling, p50, p99, float(late.max()), len(late))
+    return Jitter(name, scheduling, p50, p99, float(late.max()), len(late), stolen_ms)
 
 
 def _ours(path: Path, seconds: float) -> tuple[str, list[float]]:

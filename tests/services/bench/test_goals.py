@@ -42,7 +42,7 @@ def results() -> Results:
         speed=Speed(*rows, TimeShare((("MatMul", 30.0),), 30.0), 2),  # type: ignore[arg-type]  # six rows
         choice=Choice("a", (Candidate("a", 40.0, 20, 0), Candidate("b", 50.0, 20, 0))),
         overhead=Overhead(cost, cost, course, course),
-        jitter=(Jitter(GUARD_WAY, "fifo", 20, 60, 90, 3000), Jitter("thread", "plain", 100, 5000, 9000, 3000)),
+        jitter=(Jitter(GUARD_WAY, "fifo", 20, 60, 90, 3000, 40), Jitter("thread", "plain", 100, 5000, 9000, 3000, 0)),
         beside=Beside(Steps(100, 60, 0), Steps(100.5, 60, 0), Ratio(1.005, 0.99, 1.01), 500, 60, "fifo"),
         start=ColdStart(Starts(1.0, 0.9, 1.1, 5, 0), Starts(13.0, 12.0, 14.0, 5, 0), Ratio(13.0, 11.0, 14.0)),
         memory=Memory(Resident(30, 49, 20), Resident(200, 240, 150), Resident(1900, 2000, 1800), 3),
