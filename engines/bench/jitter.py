@@ -1,8 +1,8 @@
 """How late a 100 Hz control tick wakes while the reference policy computes on every core.
 
-Ours is the guard's core in a process of its own, with absolute deadlines and the best scheduling that the kernel grants,
-as the guard daemon has them, but without that daemon's link, ROS 2 and telemetry; what its ticks wake like is in every
-profile (``wake``). Beside it the usual way: one process, the policy in a thread, relative sleeps.
+Ours is the guard's core in a process of its own, with absolute deadlines and the best scheduling that the kernel
+grants, as the guard daemon has them, but without that daemon's link, ROS 2 and telemetry; how its ticks wake is in
+every profile (``wake``). Beside it the usual way: one process, the policy in a thread, relative sleeps.
 """
 
 from __future__ import annotations
