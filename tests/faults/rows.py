@@ -74,6 +74,16 @@ ROWS: dict[str, Row] = {
     "nan": Row("actions of NaN", BAD_CHUNKS_S, "LATCHED", ("bad_chunk", "stale_chunk"), ("bad_chunk",)),
     "inf": Row("actions of infinity", BAD_CHUNKS_S, "LATCHED", ("bad_chunk", "stale_chunk"), ("bad_chunk",)),
     "width": Row("actions of a wrong width", BAD_CHUNKS_S, "LATCHED", ("bad_chunk", "stale_chunk"), ("bad_chunk",)),
+    "engine nan": Row(
+        "the policy's own engine gives NaN",
+        STALE_S + BAD_CHUNKS_S,
+        "LATCHED",
+        ("bad_chunk", "stale_chunk"),
+        ("bad_chunk",),
+    ),
+    "engine slow": Row(
+        "the policy's own engine is ten times slower", 2 * STALE_S, "DISARMED", ("stale_chunk",), ("stale_chunk",)
+    ),
     "jump": Row("an action that jumps", 0.0, "LATCHED", ("seam",), ("seam",)),
     "more": Row("actions beyond the limits, ever more", EXCESS_S, "LATCHED", ("excess",), ("excess",)),
     "slow": Row("a policy that is ten times slower", STALE_S, "DISARMED", ("stale_chunk",), ("stale_chunk",)),
