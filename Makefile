@@ -74,6 +74,7 @@ soak: setup
 
 # Does a test notice each small change of the guard? Goes on where it was interrupted.
 # MUTANTS='jetvla.runtime.guard.travel*' takes some of them; then `mutmut results` or `mutmut show NAME` in build/mutate.
+# Of all of them it prints the score, and fails below 95 % or where docs/MUTATION.md does not explain what nobody noticed.
 mutate: setup
 	rm -rf $(MUTATE)/jetvla $(MUTATE)/tests
 	mkdir -p $(MUTATE)/jetvla $(MUTATE)/tests/runtime
@@ -82,6 +83,8 @@ mutate: setup
 	cp -a tests/conftest.py tests/property tests/data $(MUTATE)/tests/
 	cp pyproject.toml $(MUTATE)/
 	cd $(MUTATE) && $(CURDIR)/$(BIN)/mutmut run --max-children $$(nproc) $(MUTANTS)
+	$(if $(MUTANTS),,cd $(MUTATE) && $(CURDIR)/$(BIN)/mutmut results --all true \
+	    | $(CURDIR)/$(BIN)/python $(CURDIR)/tests/mutation/score.py $(CURDIR)/docs/MUTATION.md)
 
 check: setup $(TYPING)/jetvla coverage
 	$(BIN)/ruff check .

@@ -501,7 +501,8 @@ def test_bad_chunks_are_rejected_before_they_latch(moving: GuardRig) -> None:
     for _ in range(2):
         moving.chunk([np.inf, 0, 0, 0, 0, 0])
     moving.run(0.1, FORWARD)
-    assert [e.kind for e in moving.events if "not finite: x" in e.reason] == ["reject", "reject"]
+    rejected = [(e.kind, e.raw) for e in moving.events if "not finite: x" in e.reason]
+    assert rejected == [("reject", (np.inf, 0, 0, 0, 0, 0))] * 2
     assert moving.guard.state is State.ARMED
     assert moving.commands()[-1].tolist() == pytest.approx(FORWARD)
 
