@@ -113,7 +113,7 @@ $(BENCH)/course: $(STAMP)
 	$(BIN)/python -m jetvla.services.bench course-files $@
 
 # What a row of the table of goals comes from; a measurement that fails leaves its rows "not measured".
-FIGURES := speed choice overhead jitter beside start memory
+FIGURES := speed fidelity choice overhead jitter beside start memory
 
 # Every goal of docs/performance.md, measured beside its baseline; the table goes into the document. Needs an idle
 # machine: samples in which other programs used the CPU are dropped.

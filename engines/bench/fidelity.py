@@ -22,6 +22,9 @@ from jetvla.runtime.manifest import ErrorReport
 from jetvla.runtime.policy.language import Language
 from jetvla.runtime.policy.model import Model, Variant
 
+DEFAULT_WAY = "onnxruntime.quantization, its defaults"
+COMPILED_WAY = "ours, compiled for this CPU: "
+
 
 @dataclass(frozen=True)
 class Fidelity:
@@ -50,12 +53,12 @@ def fidelity(bundle: Bundle, episodes: Sequence[Episode], engines: Path | None) 
     truth = _actions(bundle, Variant.portable(bundle, "fp32"), observations.held_out)
     with TemporaryDirectory() as folder:
         feeds = BundleFeeds(bundle, observations.calibration)
-        ways = [("onnxruntime.quantization, its defaults", default_quantizer(bundle, feeds, Path(folder)))]
+        ways = [(DEFAULT_WAY, default_quantizer(bundle, feeds, Path(folder)))]
         if "step.int8-fp32" in manifest.graphs:
             ways.append(("ours, INT8, portable graph", Variant.portable(bundle, "int8-fp32")))
         if engines is not None:
             compiled = compiled_variant(bundle, engines)
-            ways.append((f"ours, compiled for this CPU: {compiled.name}", compiled))
+            ways.append((f"{COMPILED_WAY}{compiled.name}", compiled))
         return [_judged(name, _actions(bundle, v, observations.held_out), truth, observations) for name, v in ways]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from jetvla.engines.bench.choice import Choice
+from jetvla.engines.bench.fidelity import COMPILED_WAY, DEFAULT_WAY, Fidelity
 from jetvla.engines.bench.jitter import GUARD_WAY, Jitter
 from jetvla.engines.bench.overhead import Overhead
 from jetvla.engines.bench.speed import Row, Speed
@@ -27,6 +29,7 @@ class Results:
     """One field for each measurement, named as its file; None where it was not made."""
 
     speed: Speed | None = None
+    fidelity: tuple[Fidelity, ...] | None = None
     choice: Choice | None = None
     overhead: Overhead | None = None
     jitter: tuple[Jitter, ...] | None = None
@@ -52,7 +55,7 @@ class Results:
         """What is known of each goal."""
         found: dict[Goal, Measured] = {}
         if self.speed is not None:
-            found |= _of_speed(self.speed)
+            found |= _of_speed(self.speed, self.fidelity or ())
         if self.choice is not None:
             found[goals.CHOICE] = _of_choice(self.choice)
         if self.overhead is not None:
@@ -77,19 +80,32 @@ def _read(path: Path, kind: Any) -> Any:
         ) from error
 
 
-def _of_speed(speed: Speed) -> dict[Goal, Measured]:
+def _of_speed(speed: Speed, fidelity: tuple[Fidelity, ...]) -> dict[Goal, Measured]:
     tokens = f"padded to the graph's length the course takes {_ms(speed.padded.ms)}"
-    lowest = speed.default.error
+    share, errors = _errors(fidelity)
     return {
         goals.FP32: _of_row(speed, speed.fp32, (speed.fp32.error,), tokens),
         goals.INT8_COMPILED: _of_row(
             speed,
             speed.compiled,
-            (speed.compiled.error / lowest,),
-            f"error {speed.compiled.error:.1e} with random weights, the default quantizer's {lowest:.1e}",
+            (share,),
+            f"{errors}; the reference size with random weights {speed.compiled.error:.1e}, {speed.default.error:.1e}",
         ),
         goals.INT8_PORTABLE: _of_row(speed, speed.portable, (), tokens),
     }
+
+
+def _errors(fidelity: tuple[Fidelity, ...]) -> tuple[float, str]:
+    """The compiled graph's error as a share of the default quantizer's, of a trained policy: speed may be that of
+    random weights, fidelity may not. NaN if it was not measured."""
+    compiled = next((row for row in fidelity if row.way.startswith(COMPILED_WAY)), None)
+    default = next((row for row in fidelity if row.way == DEFAULT_WAY), None)
+    if compiled is None or default is None:
+        return math.nan, "the error of a trained policy was not measured"
+    return compiled.mean / default.mean, (
+        f"mean action error of the trained table robot {compiled.mean:.2%} of range, the default quantizer's "
+        f"{default.mean:.2%}"
+    )
 
 
 def _of_row(speed: Speed, row: Row, more: tuple[float, ...], note: str) -> Measured:
@@ -155,7 +171,8 @@ def _of_start(found: ColdStart) -> Measured:
         f"{found.course.median_s:.2f} s",
         min(found.ours.accepted, found.course.accepted),
         start.ACCEPTED,
-        f"{found.ours.least_s:.2f} to {found.ours.most_s:.2f} s, the whole bundle verified and the self-test passed; "
+        f"{found.ours.least_s:.2f} to {found.ours.most_s:.2f} s, from the policy's start to its first chunk beside a "
+        "guard that is there already, the whole bundle verified and the self-test passed; "
         f"the course {found.course.least_s:.2f} to {found.course.most_s:.2f} s",
     )
 

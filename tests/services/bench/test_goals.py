@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from jetvla.engines.bench.choice import Candidate, Choice
+from jetvla.engines.bench.fidelity import COMPILED_WAY, DEFAULT_WAY, Fidelity
 from jetvla.engines.bench.jitter import GUARD_WAY, Jitter
 from jetvla.engines.bench.overhead import Cost, Overhead
 from jetvla.engines.bench.profile import TimeShare
 from jetvla.engines.bench.ratio import Ratio
 from jetvla.engines.bench.speed import Row, Speed
 from jetvla.runtime.errors import JetvlaError
+from jetvla.runtime.manifest import ErrorReport
 from jetvla.services.bench import goals
 from jetvla.services.bench.__main__ import main
 from jetvla.services.bench.beside import Beside, Steps
@@ -25,6 +27,10 @@ from jetvla.services.bench.results import Results
 from jetvla.services.bench.start import ColdStart, Starts
 from jetvla.services.bench.table import lines, write_between
 from jetvla.services.resident import Resident
+
+
+def _fidelity(way: str, mean: float) -> Fidelity:
+    return Fidelity(way, ErrorReport(samples=64, max=(mean,), mean=(mean,)), 0, mean, mean)
 
 
 def _row(way: str, ms: float, error: float) -> Row:
@@ -40,6 +46,7 @@ def results() -> Results:
     course = Cost("course", 3.0, 5.0, 20, 0)
     return Results(
         speed=Speed(*rows, TimeShare((("MatMul", 30.0),), 30.0), 2),  # type: ignore[arg-type]  # six rows
+        fidelity=(_fidelity(DEFAULT_WAY, 0.16), _fidelity(f"{COMPILED_WAY}fused", 0.0024)),
         choice=Choice("a", (Candidate("a", 40.0, 20, 0), Candidate("b", 50.0, 20, 0))),
         overhead=Overhead(cost, cost, course, course),
         jitter=(Jitter(GUARD_WAY, "fifo", 20, 60, 90, 3000, 40), Jitter("thread", "plain", 100, 5000, 9000, 3000, 0)),
@@ -75,10 +82,20 @@ def test_too_few_samples_reach_nothing(results: Results) -> None:
     assert (row.verdict, row.failed) == ("TOO FEW SAMPLES", True)
 
 
-def test_int8_must_be_nearer_than_the_default_quantizer(results: Results) -> None:
-    assert results.speed is not None
-    speed = dataclasses.replace(results.speed, compiled=_row("compiled", 40, 0.2))
-    (row,) = [r for r in lines(dataclasses.replace(results, speed=speed).measured()) if "this CPU" in r.goal]
+@pytest.mark.parametrize(
+    "fidelity",
+    [
+        (_fidelity(DEFAULT_WAY, 0.16), _fidelity(f"{COMPILED_WAY}fused", 0.17)),
+        (_fidelity(DEFAULT_WAY, 0.16), _fidelity("ours, INT8, portable graph", 0.01)),
+        (_fidelity(f"{COMPILED_WAY}fused", 0.01),),
+        None,
+    ],
+)
+def test_int8_of_a_trained_policy_must_be_nearer_than_the_default_quantizer(
+    results: Results, fidelity: tuple[Fidelity, ...] | None
+) -> None:
+    found = dataclasses.replace(results, fidelity=fidelity)
+    (row,) = [r for r in lines(found.measured()) if "this CPU" in r.goal]
     assert row.verdict == "MISSED"
 
 
@@ -94,7 +111,7 @@ def written(results: Results, tmp_path: Path) -> Path:
     for field in dataclasses.fields(results):
         value = getattr(results, field.name)
         found = [dataclasses.asdict(v) for v in value] if isinstance(value, tuple) else dataclasses.asdict(value)
-        (tmp_path / f"{field.name}.json").write_text(json.dumps(found), encoding="utf-8")
+        (tmp_path / f"{field.name}.json").write_text(json.dumps(found, default=ErrorReport.model_dump), "utf-8")
     return tmp_path
 
 
