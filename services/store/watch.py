@@ -140,7 +140,10 @@ class HealthWatch:
     def _take_up(self, status: Status | None) -> None:
         """A bundle that was activated, or that an operator went back to, runs from the next start on."""
         current = self._store.current
-        if status is None or current is None or status.bundle == current or status.pid == self._ended:
+        if status is None or current is None or status.pid == self._ended:
+            return
+        # A guard that was started alone has another bundle than the policy, which only connects again.
+        if {status.bundle, status.policy_bundle} <= {current, ""}:
             return
         if status.state in _REFUSING:
             with changing(self._store) as changes:
