@@ -107,6 +107,19 @@ def test_the_machine_is_looked_at_when_its_power_mode_is_set_and_before_it_is_us
     assert {"jetvla-compile.service", "jetvla-guard.service", "jetvla-policy.service"} <= set(before)
 
 
+def test_the_machine_is_looked_at_anew_whenever_the_target_is_started() -> None:
+    """ROS 2 may have come meanwhile; what remains active is not started again."""
+    assert setting("jetvla-firstboot.service", "Type") == ["oneshot"]
+    assert setting("jetvla-firstboot.service", "RemainAfterExit") == []
+    assert "jetvla-firstboot.service" in " ".join(setting("jetvla.target", "Wants"))
+
+
+def test_no_service_looks_for_modules_where_others_than_root_may_write() -> None:
+    """``python -m`` takes those of the current directory first; systemd's is / by default."""
+    for unit in UNITS.glob("*.service"):
+        assert setting(unit.name, "WorkingDirectory") == [], unit.name
+
+
 JETSON_CLOCKS = """\
 #!/bin/sh
 echo "$*" >> calls

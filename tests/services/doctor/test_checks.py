@@ -342,6 +342,32 @@ def test_rclpy_without_messages_is_not_ros(system: System, config: Path, monkeyp
     assert "ros-humble-ros-base" in finding.remedy
 
 
+@pytest.mark.parametrize("packaged", [True, False])
+def test_ros_that_came_after_the_services_is_to_be_read_by_them(
+    system: System, config: Path, monkeypatch: pytest.MonkeyPatch, packaged: bool
+) -> None:
+    from jetvla.services.doctor import ros as checks
+
+    monkeypatch.setattr(checks, "missing", lambda: ("rclpy",))
+    config.write_text(config.read_text().replace("[{kind: log, path: commands.jsonl}]", "[{kind: twist, topic: /x}]"))
+    setup = system.path("/opt/ros/humble/setup.sh")
+    setup.parent.mkdir(parents=True)
+    setup.touch()
+    environment = system.path("/var/lib/jetvla/machine.env")
+    environment.parent.mkdir(parents=True)
+    system.path("/opt/jetvla/venv" if packaged else "/opt/other").mkdir(parents=True)
+    remedy = "sudo systemctl restart jetvla.target" if packaged else f". {setup}"
+    for text in (None, "# No ROS 2 in /opt/ros.\n"):
+        if text is not None:
+            environment.write_text(text)
+        (finding,) = checks.ros(patient(system, config))
+        assert "is not in the environment yet" in finding.detail
+        assert finding.remedy.startswith(remedy)
+    environment.write_text('ROS_DISTRO="humble"\n')
+    (finding,) = checks.ros(patient(system, config))
+    assert finding.detail == "not installed: rclpy"
+
+
 @pytest.mark.ros
 def test_ros_names_the_domain_and_who_listens(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rclpy")
