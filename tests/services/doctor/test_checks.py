@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import jetvla.services
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import MissingDependency
 from jetvla.runtime.memory.driver import Gpu
@@ -215,7 +216,12 @@ def test_a_failed_and_a_disabled_service_are_named(system: System, answers: obje
     assert found["jetvla-compile.service"].detail == "enabled, active (running): building 4/8"
     ready = {name for name, finding in found.items() if finding.ready}
     assert ready == set(UNITS) - {f"jetvla-{name}.service" for name in ("policy", "guard", "health")}
-    assert all(finding.needed for finding in found.values())
+    assert [name for name, finding in found.items() if not finding.needed] == ["jetvla-metrics.service"]
+
+
+def test_every_unit_of_the_package_is_looked_at() -> None:
+    folder = Path(jetvla.services.__file__).parent / "units"
+    assert set(UNITS) == {path.name for kind in ("service", "target") for path in folder.glob(f"*.{kind}")}
 
 
 def test_keys_that_are_trusted_and_one_that_should_not_be_there(system: System, config: Path, put: Put) -> None:
