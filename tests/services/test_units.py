@@ -205,6 +205,12 @@ def test_what_sets_the_clocks_may_reach_them() -> None:
     assert setting("jetvla-clocks.service", "ProtectSystem") == ["full"], "/var/lib/nvpmodel is written to"
 
 
+@pytest.mark.parametrize("name", ["guard", "policy", "health"])
+def test_systemd_listens_to_those_who_tell_what_they_do(name: str) -> None:
+    unit = f"jetvla-{name}.service"
+    assert (setting(unit, "Type"), setting(unit, "NotifyAccess")) == (["notify"], ["main"])
+
+
 def test_the_guard_may_not_touch_the_gpu_and_the_policy_may() -> None:
     guard, policy = ((UNITS / f"jetvla-{name}.service").read_text() for name in ("guard", "policy"))
     assert "PrivateDevices=yes" in guard

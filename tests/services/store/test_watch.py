@@ -94,6 +94,28 @@ def test_a_good_bundle_is_committed_and_left_alone(scene: Scene) -> None:
     assert scene.store.history.verdict(scene.new) == "committed"
 
 
+def test_how_far_a_trial_is_can_be_read(scene: Scene) -> None:
+    assert scene.watch.progress == "no bundle is on trial"
+    scene.watch = HealthWatch(
+        scene.store,
+        scene.make.keys,
+        scene.units,
+        lambda: scene.status,
+        LIMITS.model_copy(update={"seconds": 60.0, "restarts": 2}),
+        100.0,
+    )
+    scene.report(scene.new, followed=2399)
+    assert scene.watch.progress == "trial of version 2: 23 of 60 s, 0 restarts"
+    scene.units.count = 1
+    scene.report(scene.new, followed=2399)
+    assert scene.watch.progress == "trial of version 2: 23 of 60 s, 1 restart"
+    scene.report(scene.new, state="ARMED", golden=False)
+    assert scene.watch.progress == "the trial of version 2 has failed: the golden self-test failed on this engine"
+    for _ in range(2):
+        scene.report(scene.old, pid=8)
+    assert scene.watch.progress == "no bundle is on trial"
+
+
 def test_a_bad_bundle_is_rolled_back_between_stop_and_start(scene: Scene) -> None:
     scene.report(scene.new, counts={"stale_chunk": 1})
     assert scene.units.asked == [("stop", scene.new), ("start", scene.old)]
