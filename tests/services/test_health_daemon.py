@@ -23,6 +23,7 @@ from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.telemetry.status import Status, write_status
 from jetvla.services import health_daemon
 from jetvla.services.service_manager import Notifier
+from jetvla.services.store.changes import changing
 from jetvla.services.store.hold import in_use
 from jetvla.services.store.install import Terms, install
 from jetvla.services.store.store import Store
@@ -42,10 +43,21 @@ class RealUnits:
     def __init__(self, config: Path, log: Path) -> None:
         self._config, self._log = config, log.open("wb")
         self._daemons: Daemons | None = None
+        self._guard: Daemons | None = None
 
     def stop(self) -> None:
-        if self._daemons is not None:
-            self._daemons.stop()
+        for daemons in (self._guard, self._daemons):
+            if daemons is not None:
+                daemons.stop()
+
+    def restart_guard(self) -> None:
+        """As systemd does where it alone has ended."""
+        assert self._daemons is not None
+        guard = self._daemons.processes["guard"]
+        guard.terminate()
+        guard.wait(PATIENCE_S)
+        self._guard = Daemons(self._config, ("guard",), self._log)
+        self._guard.start()
 
     def start(self) -> None:
         self._daemons = Daemons(self._config, log=self._log)
@@ -152,6 +164,30 @@ def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
     assert store.history.highest() == 1
 
 
+def test_a_bundle_that_the_guard_alone_took_up_is_run_before_it_is_kept(
+    make: Maker, config: Path, units: RealUnits, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store, clock, path = Store(tmp_path / "store"), MonotonicClock(), load_config(config).status
+
+    def run_by(guard: str, policy: str) -> Status | None:
+        seen = fresh_status(path, clock)
+        return seen if seen is not None and (seen.bundle, seen.policy_bundle) == (guard, policy) else None
+
+    first = put(store, make(1), make)
+    units.start()
+    wait_for(lambda: run_by(first, first))
+    with changing(store) as changes:
+        changes.commit(first)
+    second = put(store, make(2), make)
+    units.restart_guard()
+    wait_for(lambda: (seen := run_by(second, first)) and seen.chunks > 100)
+    request.getfixturevalue("service")
+    wait_for(lambda: store.history.verdict(second) == "committed")
+    seen = fresh_status(path, clock)
+    assert seen is not None
+    assert (seen.bundle, seen.policy_bundle) == (second, second)
+
+
 def test_the_process_ends_when_it_is_asked_to(config: Path, make: Maker, tmp_path: Path) -> None:
     if Path("/run/systemd/system").is_dir():
         pytest.skip("would ask this machine's own systemd about the units of jetvla")
@@ -201,7 +237,10 @@ def test_the_manager_is_told_how_far_a_trial_is(
     write_status(report, loaded.status)
     asked = threading.Event()
     listener = Listener(asked, 2)
+    in_vain = threading.Timer(PATIENCE_S, asked.set)
+    in_vain.start()
     health_daemon.keep_watch(loaded, asked, Unmanaged, Notifier(listener))
+    in_vain.cancel()
     assert listener.told == [
         "READY=1",
         "STATUS=no bundle is on trial",
