@@ -1,4 +1,4 @@
-"""Fits the services to this machine: ``python -m jetvla.services.firstboot``, as root, at every boot.
+"""Fits the services to this machine: ``python -m jetvla.services.firstboot``, as root, at every start of the target.
 
 What differs from one machine to the next cannot stand in a package's units: a CPU that is not there, or ROS 2's folder.
 This writes it as drop-ins of systemd and as an environment file, tells systemd if anything changed, and is done.
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from jetvla.runtime.errors import JetvlaError
 
 UNITS = Path("etc/systemd/system")
 DROP_IN = "50-machine.conf"
@@ -40,13 +42,27 @@ _ROS_NAMES = (
 
 
 def main() -> int:
-    """0; what cannot be read or written is an OSError."""
-    changed = write(Path("/"), drop_ins(Path("/")) | {ENVIRONMENT: environment(Path("/"))})
-    for path in changed:
-        print(f"written for this machine: /{path}")
-    if any(path.is_relative_to(UNITS) for path in changed):
-        subprocess.run(["systemctl", "daemon-reload"], check=True)
+    """0; 1 after one line that says what is wrong. Without ROS 2 the devices are let all the same."""
+    try:
+        fit(Path("/"))
+    except (OSError, subprocess.CalledProcessError, JetvlaError) as error:
+        print(f"firstboot: {error}", file=sys.stderr)
+        return 1
     return 0
+
+
+def fit(root: Path) -> None:
+    """Write for the machine whose files are below ``root``. What a broken ROS 2 had set before stays."""
+    if _write(root, drop_ins(root)):
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+    _write(root, {ENVIRONMENT: environment(root)})
+
+
+def _write(root: Path, contents: Mapping[Path, str]) -> list[Path]:
+    written = write(root, contents)
+    for path in written:
+        print(f"written for this machine: /{path}", flush=True)
+    return written
 
 
 def drop_ins(root: Path) -> dict[Path, str]:
@@ -63,16 +79,18 @@ def drop_ins(root: Path) -> dict[Path, str]:
 
 
 def environment(root: Path) -> str:
-    """What ROS 2's own setup script sets, for the daemons; empty without ROS 2."""
+    """What ROS 2's own setup script sets, for the daemons; empty without ROS 2, JetvlaError if it fails."""
     scripts = sorted(root.glob(_ROS_SETUP))
     if not scripts:
         return "# No ROS 2 in /opt/ros.\n"
     ran = subprocess.run(
         ["/bin/sh", "-c", '. "$1" >&2 && env -0', "sh", str(scripts[-1])],
         env={"PATH": _PATH},
-        check=True,
+        check=False,
         stdout=subprocess.PIPE,
     )
+    if ran.returncode != 0:
+        raise JetvlaError(f"{scripts[-1]} fails with status {ran.returncode}; install ROS 2 again")
     found = dict(item.split("=", 1) for item in ran.stdout.decode().split("\0") if "=" in item)
     return "".join(_assignments(found))
 
@@ -80,7 +98,9 @@ def environment(root: Path) -> str:
 def _assignments(found: Mapping[str, str]) -> Iterator[str]:
     for name in _ROS_NAMES:
         if name in found:
-            quoted = found[name].replace("\\", "\\\\").replace('"', '\\"')
+            # An empty place in a list of folders is the current one.
+            value = ":".join(filter(None, found[name].split(":")))
+            quoted = value.replace("\\", "\\\\").replace('"', '\\"')
             yield f'{name}="{quoted}"\n'
 
 

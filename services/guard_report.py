@@ -64,6 +64,7 @@ class GuardReport:
         self.spans: SpanSink = NoSpans()
         self._ticks = self._chunks = self._followed = self._clipped = self._connections = 0
         self._golden: bool | None = None
+        self._policy_bundle = ""
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
@@ -108,6 +109,7 @@ class GuardReport:
         """A policy has connected."""
         self._connections += 1
         self._golden, self.policy = hello.golden_passed, "connected"
+        self._policy_bundle = hello.bundle
         verdict = "passed" if hello.golden_passed else "FAILED"
         self.note(f"policy connected; golden self-test {verdict}, error {hello.golden_error:.2g}")
 
@@ -138,7 +140,8 @@ class GuardReport:
     def decided(self, verdict: Verdict, began_ns: int) -> None:
         """A tick has decided."""
         self._ticks += 1
-        if verdict.reason == "policy":
+        # What another bundle asks for, which cannot be armed, says nothing of this one.
+        if verdict.reason == "policy" and self._policy_bundle == self._bundle:
             self._followed += 1
             self._clipped += bool(verdict.clipped)
         self._ran("guard", began_ns, self._clock.now_ns())
@@ -236,4 +239,5 @@ class GuardReport:
             golden=self._golden,
             audit=audit,
             rung=self.rung,
+            policy_bundle=self._policy_bundle,
         )

@@ -9,7 +9,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.limits_config import MAX_STOP_S
 from jetvla.services.companion import Companion
 from jetvla.services.instance import refuse_second
+from jetvla.services.program import program
 
 GUARD = "guard"
 POLICY = "policy"
@@ -49,7 +49,7 @@ def _end_with_parent() -> None:
 
 def _start(name: str, config: Path, log: IO[bytes] | int | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", _MODULES[name], "--config", str(config)],
+        [*program(_MODULES[name]), "--config", str(config)],
         stderr=log,
         env=os.environ | ENVIRONMENT,
         start_new_session=True,

@@ -37,12 +37,13 @@ class Status:
         stages: by stage, milliseconds as ``p50 p90 p99 p99.9 max`` and ``count``, over the last window.
         counts: events since the start, by name.
         events: the newest events, oldest first, for people.
-        followed: ticks that followed a chunk within its time, published or in shadow, since the start.
+        followed: ticks that followed a chunk of this bundle within its time, published or in shadow, since the start.
         clipped: those of them in which the policy asked for more than velocity, range or box allow.
         connections: how often a policy has connected since the start.
         golden: what the policy said of its golden self-test; None before one has connected.
         audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
         rung: of its scheduling: ``fifo``, ``slice`` or ``plain``.
+        policy_bundle: digest of what the policy that connected last runs; empty before one has connected.
     """
 
     written_ns: int
@@ -64,6 +65,7 @@ class Status:
     golden: bool | None = None
     audit: dict[str, Any] | None = None
     rung: str = "plain"
+    policy_bundle: str = ""
 
     def age_s(self, now_ns: int) -> float:
         """How old the report is; below zero if it is of another start of the machine."""

@@ -20,7 +20,7 @@ import logging
 import logging.handlers
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class _Device:
     store: Path
     trusted: Path
     policy: PolicyConfig
+    status: Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("digest", help="its beginning is enough")
     for action in (install, update):
         action.add_argument("--skip-golden", action="store_true", help="do not run the golden samples; logged")
+        action.add_argument("--while-armed", action="store_true", help="run them though the robot may stop for it")
         action.add_argument("--no-activate", action="store_true", help="do not make it current")
     for action in (pack, install, update, activate, rollback):
         action.add_argument("--trusted", type=Path, metavar="DIR", help="folder of trusted keys")
@@ -235,12 +237,15 @@ def _tell(store: Store, digest: str) -> None:
 def _terms(arguments: argparse.Namespace, allow_downgrade: bool) -> Terms:
     from jetvla.runtime.engine_cache import EngineCache
     from jetvla.services.store.install import Terms
-    from jetvla.services.store.self_test import golden_test
+    from jetvla.services.store.self_test import check_at_rest, golden_test
 
-    policy = _device(arguments).policy
-    test = None if arguments.skip_golden else golden_test(policy, print)
-    engines = EngineCache(policy.engines)
-    return Terms(_trusted(arguments), test, allow_downgrade, not arguments.no_activate, engines)
+    device = _device(arguments)
+    test = None if arguments.skip_golden else golden_test(device.policy, print)
+    engines = EngineCache(device.policy.engines)
+    terms = Terms(_trusted(arguments), test, allow_downgrade, not arguments.no_activate, engines)
+    if test is None or arguments.while_armed:
+        return terms
+    return replace(terms, check=lambda: check_at_rest(device.status))
 
 
 def _trusted(arguments: argparse.Namespace) -> tuple[TrustedKey, ...]:
@@ -261,6 +266,7 @@ def _device(arguments: argparse.Namespace) -> _Device:
 
     if arguments.config is None and not DEFAULT_CONFIG.exists():
         fields = Config.model_fields
-        return _Device(fields["store"].default, fields["trusted"].default, PolicyConfig())
+        status = fields["run_dir"].default / "status.json"
+        return _Device(fields["store"].default, fields["trusted"].default, PolicyConfig(), status)
     config = load_config(arguments.config or DEFAULT_CONFIG)
-    return _Device(config.store, config.trusted, config.policy)
+    return _Device(config.store, config.trusted, config.policy, config.status)

@@ -3,8 +3,8 @@
 Exit status 0 when everything that the configuration needs is ready, else 1.
 
 --archive packs what a supporter needs into one file: the findings, the configuration, versions, the journal of the
-services, the end of the audit log, the last status. Keys are left out, and so is every sentence that was said to the
-robot.
+services, the end of the audit log, the store's history and trial, the last status. Keys are left out, and so is every
+sentence that was said to the robot. No figures of 'jetvla profile' are kept by themselves: --profile FILE adds them.
 """
 
 from __future__ import annotations

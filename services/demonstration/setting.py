@@ -6,13 +6,13 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import jetvla.engines
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.manifest import Manifest
+from jetvla.services.program import program
 
 ZOO = Path(jetvla.engines.__file__).parent / "zoo" / "table-robot"
 PRECISION = "int8-fp32"
@@ -83,7 +83,7 @@ def prepare(workdir: Path, checkpoint: Path | None) -> Setting:
 
 def jetvla_command(*words: object) -> list[str]:
     """``jetvla`` of this very installation."""
-    return [sys.executable, "-m", "jetvla.services", *map(str, words)]
+    return [*program("jetvla.services"), *map(str, words)]
 
 
 def _jetvla(*words: object) -> None:

@@ -25,9 +25,11 @@ from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.redaction import Redaction
 from jetvla.services.doctor.system import System
 from jetvla.services.doctor.units import UNITS
+from jetvla.services.store.store import Store
 
 JOURNAL_LINES = 5000
 AUDIT_LINES = 2000
+HISTORY_LINES = 2000
 # What an audit line may hold beside free text. Its fault and its numbers say what happened; a reason may quote people.
 _AUDIT_FIELDS = frozenset(
     (
@@ -41,6 +43,7 @@ README = "README.txt"
 _README = """Made by 'jetvla doctor --archive'.
 
 Left out: private keys, trusted keys, every sentence that was said to the robot, and the reasons in the audit log.
+No figures of 'jetvla profile' are kept by themselves; --profile FILE packs those of its --json.
 In free text (journal.txt, status.json) sentences are found by where they stand: look at it before you send it.
 """
 
@@ -97,6 +100,8 @@ class _Source:
             "versions.json": self._versions,
             "configuration.yaml": self._configuration,
             "status.json": self._status,
+            "history.jsonl": self._history,
+            "trial.json": self._trial,
             "audit.jsonl": self._audit,
             "journal.txt": self._journal,
         }
@@ -152,6 +157,16 @@ class _Source:
         for name in _SAID:
             self.redaction.remember(data.pop(name, None))
         return json.dumps(self.redaction.values(data), indent=1)
+
+    def _store(self) -> Store:
+        return Store(self._config.store if self._config else self._system.path("/var/lib/jetvla/bundles"))
+
+    def _history(self) -> str:
+        entries = self._store().history.entries()[-HISTORY_LINES:]
+        return "".join(f"{json.dumps(self.redaction.values(asdict(entry)))}\n" for entry in entries)
+
+    def _trial(self) -> str:
+        return json.dumps(self.redaction.values(json.loads(self._store().trial_path.read_bytes())), indent=1)
 
     def _audit(self) -> str:
         folder = self._config.telemetry.audit if self._config else self._system.path("/var/log/jetvla")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from jetvla.runtime.config import Config
 from jetvla.runtime.ros.installed import INSTALL, missing
 from jetvla.runtime.ros.session import RosSession
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.patient import Patient
+from jetvla.services.doctor.system import System
+from jetvla.services.firstboot import ENVIRONMENT
 
 # DDS finds participants of one machine within a fraction of this.
 _DISCOVERY_S = 2.0
@@ -22,7 +24,7 @@ def ros(patient: Patient) -> Iterator[Finding]:
         yield Finding("ROS 2", True, "not asked for by the configuration")
         return
     if gone := missing():
-        yield Finding("ROS 2", False, f"not installed: {', '.join(gone)}", INSTALL)
+        yield _missing(gone, patient.system)
         return
     with RosSession(_NODE, config.ros.namespace, config.ros.domain_id) as session:
         end = time.monotonic() + _DISCOVERY_S
@@ -30,6 +32,15 @@ def ros(patient: Patient) -> Iterator[Finding]:
             session.spin_once(min(left, 0.1))
         yield Finding("ROS 2", True, f"domain {session.node.context.get_domain_id()}, {_peers(session)}")
         yield from _drivers(session, config)
+
+
+def _missing(gone: Sequence[str], system: System) -> Finding:
+    setups = sorted(system.path("/opt/ros").glob("*/setup.sh"))
+    if setups and "=" not in system.text(f"/{ENVIRONMENT}"):
+        packaged = system.path("/opt/jetvla/venv").exists()
+        remedy = "sudo systemctl restart jetvla.target, which reads it" if packaged else f". {setups[-1]}"
+        return Finding("ROS 2", False, f"{setups[-1].parent} is not in the environment yet", f"{remedy}; then again")
+    return Finding("ROS 2", False, f"not installed: {', '.join(gone)}", INSTALL)
 
 
 def _peers(session: RosSession) -> str:

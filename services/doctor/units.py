@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.system import System
@@ -10,8 +11,10 @@ from jetvla.services.doctor.system import System
 TARGET = "jetvla.target"
 UNITS = (
     TARGET,
-    *(f"jetvla-{name}.service" for name in ("firstboot", "clocks", "compile", "guard", "policy", "health")),
+    *(f"jetvla-{name}.service" for name in ("firstboot", "clocks", "compile", "guard", "policy", "health", "metrics")),
 )
+# Its end or failure is nothing to the robot.
+_METRICS = "jetvla-metrics.service"
 _PROPERTIES = "LoadState,UnitFileState,ActiveState,SubState,Result,NRestarts,StatusText"
 _ENABLED = ("enabled", "static", "enabled-runtime", "indirect", "alias")
 
@@ -23,7 +26,7 @@ def units(system: System) -> Iterator[Finding]:
         yield Finding("services", False, "not installed", "sudo dpkg -i jetvla_*_arm64.deb", needed=False)
         return
     for unit in UNITS:
-        yield _finding(unit, installed.get(unit))
+        yield replace(_finding(unit, installed.get(unit)), needed=unit != _METRICS)
 
 
 def _state(system: System, unit: str) -> dict[str, str]:

@@ -61,6 +61,6 @@ class Release:
         return int.from_bytes(hashlib.sha256(seed).digest()[:8], "big") * 100 < self.percent * 2**64
 
 
-def newest_for(machine_id: str, releases: Iterable[Release]) -> Release | None:
-    """The highest version that reaches a device; None if none does."""
-    return max((r for r in releases if r.reaches(machine_id)), key=lambda r: r.version, default=None)
+def reaching(machine_id: str, releases: Iterable[Release]) -> list[Release]:
+    """Those that reach a device, the highest version first."""
+    return sorted((r for r in releases if r.reaches(machine_id)), key=lambda r: r.version, reverse=True)

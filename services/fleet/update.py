@@ -21,7 +21,7 @@ from jetvla.runtime.disk import put_file, remove
 from jetvla.runtime.errors import BundleError, FleetError
 from jetvla.services.fleet.fetcher import Fetcher, Patience, check_url
 from jetvla.services.fleet.refusal import explained
-from jetvla.services.fleet.release import Release, newest_for
+from jetvla.services.fleet.release import Release, reaching
 from jetvla.services.store.install import Terms, install
 from jetvla.services.store.source import open_source
 from jetvla.services.store.store import Store
@@ -78,10 +78,10 @@ def update(fleet: Fleet, store: Store, terms: Terms, trust_root: Path | None, sa
             updater = Updater(str(fleet.metadata), f"{url}/metadata/", fetcher=fetcher, bootstrap=root)
             updater.refresh()
             targets = Metadata[Targets].from_file(str(fleet.metadata / "targets.json")).signed.targets
-        release = newest_for(fleet.machine_id, map(Release.of, targets.values()))
-        if release is None or (why := _unwanted(release, store) or _waiting(release, store, terms)):
-            say("no release reaches this device" if release is None else why)
+        release = _chosen(reaching(fleet.machine_id, map(Release.of, targets.values())), store, terms, say)
+        if release is None:
             return None
+        terms.check()
         say(f"{release.name} version {release.version}, for {release.percent:g} % of the devices")
         with explained(url):
             path = _download(fleet, fetcher, f"{url}/targets/", targets[release.path])
@@ -113,14 +113,25 @@ def _root(fleet: Fleet, brought: Path | None) -> bytes:
     return content
 
 
-def _unwanted(release: Release, store: Store) -> str:
-    """Why a release is not installed; empty if it is to be."""
-    current = store.current
-    manifest = None if current is None else store.manifest_or_none(current)
-    newest = max(0 if manifest is None else manifest.version, store.history.highest())
-    # One that is damaged and offered again is healed by its installation.
-    if release.digest == current and manifest is not None:
-        return f"{release.name} version {release.version} is current already"
+def _chosen(releases: list[Release], store: Store, terms: Terms, say: Say) -> Release | None:
+    """The highest that is not refused here; None, which is said, if that one is not wanted or there is none."""
+    for release in releases:
+        if why := _refused_here(release, store):
+            say(why)
+        elif why := _unwanted(release, store) or _waiting(release, store, terms):
+            say(why)
+            return None
+        else:
+            return release
+    if not releases:
+        say("no release reaches this device")
+    return None
+
+
+def _refused_here(release: Release, store: Store) -> str:
+    """Why an older release may be wanted instead; empty if not. What is current is refused no more."""
+    if release.digest == store.current:
+        return ""
     verdict = store.history.verdict(release.digest)
     if verdict == "failed":
         return f"{release.name} version {release.version} has failed its trial here, and is not tried again"
@@ -129,6 +140,17 @@ def _unwanted(release: Release, store: Store) -> str:
             f"{release.name} version {release.version} is what an operator went back from here, and is not taken "
             "again; 'jetvla bundle activate' does so"
         )
+    return ""
+
+
+def _unwanted(release: Release, store: Store) -> str:
+    """Why neither it nor an older release is installed; empty if it is to be."""
+    current = store.current
+    manifest = None if current is None else store.manifest_or_none(current)
+    newest = max(0 if manifest is None else manifest.version, store.history.highest())
+    # One that is damaged and offered again is healed by its installation.
+    if release.digest == current and manifest is not None:
+        return f"{release.name} version {release.version} is current already"
     if release.version <= newest and release.digest != current:
         return f"nothing is newer than version {newest}; the fleet offers {release.version}"
     return ""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from jetvla.services.packaging.wheelhouse import Target, fill
@@ -49,7 +50,7 @@ def build(arch: str, targets: Sequence[Target], workdir: Path, out: Path) -> Pat
     for target in targets:
         fill(tree / _LIB / "wheelhouse" / target.tag, target, source, wheel)
     _lay_out(tree, source)
-    _write_control(tree, source, arch)
+    _write_control(tree, source, arch, targets)
     _level(tree)
     out.mkdir(parents=True, exist_ok=True)
     package = out / f"jetvla_{_version(source)}_{arch}.deb"
@@ -97,13 +98,22 @@ def _lay_out(tree: Path, source: Path) -> None:
     (tree / "etc/jetvla/trusted.d").mkdir()
 
 
-def _write_control(tree: Path, source: Path, arch: str) -> None:
+def _write_control(tree: Path, source: Path, arch: str, targets: Sequence[Target]) -> None:
     size = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
     debian = tree / "DEBIAN"
     shutil.copytree(source / "services/packaging/debian", debian)
     control = debian / "control"
     text = control.read_text(encoding="utf-8").replace("@VERSION@", _version(source)).replace("@ARCH@", arch)
+    text = text.replace("@PYTHON@", python_dependency([target.python for target in targets]))
     control.write_text(text.replace("@SIZE@", str(size // 1024)), encoding="utf-8")
+
+
+def python_dependency(pythons: Sequence[str]) -> str:
+    """For ``Depends``: a system's Python of these versions, and of none between or beyond them."""
+    minors = sorted(int(python.removeprefix("3.")) for python in pythons)
+    terms = [f"python3 (>= 3.{minors[0]})", f"python3 (<< 3.{minors[-1] + 1})"]
+    gaps = [(low + 1, high) for low, high in pairwise(minors) if high > low + 1]
+    return ", ".join([*terms, *(f"python3 (<< 3.{low}) | python3 (>= 3.{high})" for low, high in gaps)])
 
 
 def _level(tree: Path) -> None:

@@ -1,12 +1,14 @@
 """Whether a bundle on trial is kept: a decision about reports, without I/O and without a clock of its own.
 
-Time is counted in the guard's ticks that followed a chunk within its time, armed or in shadow. So it stands still while
-an engine is built, a camera is away or nobody has said anything, and none of that can commit a bundle or condemn it.
+Time is counted in the guard's ticks that followed a chunk within its time, armed or in shadow, while guard and policy
+both have the bundle. So it stands still while an engine is built, a camera is away or nobody has said anything, and
+none of that can commit a bundle or condemn it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from enum import Enum
 
 from jetvla.runtime.config import TrialConfig
@@ -34,18 +36,18 @@ class Tally:
     Attributes:
         followed, clipped: ticks, as in :class:`Status`.
         missed: deadlines.
-        faults: of the policy's making, by name.
+        faults: of the policy's making, how often by name.
     """
 
     followed: int = 0
     clipped: int = 0
     missed: int = 0
-    faults: tuple[str, ...] = ()
+    faults: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, status: Status) -> Tally:
         missed = sum(status.counts.get(name, 0) for name in _DEADLINE_FAULTS)
-        faults = tuple(name for name in _POLICY_FAULTS if status.counts.get(name, 0))
+        faults = Counter({name: status.counts.get(name, 0) for name in _POLICY_FAULTS})
         return cls(status.followed, status.clipped, missed, faults)
 
     def __add__(self, other: Tally) -> Tally:
@@ -53,7 +55,15 @@ class Tally:
             self.followed + other.followed,
             self.clipped + other.clipped,
             self.missed + other.missed,
-            tuple(dict.fromkeys((*self.faults, *other.faults))),
+            self.faults + other.faults,
+        )
+
+    def __sub__(self, former: Tally) -> Tally:
+        return Tally(
+            self.followed - former.followed,
+            self.clipped - former.clipped,
+            self.missed - former.missed,
+            self.faults - former.faults,
         )
 
 
@@ -66,12 +76,18 @@ class HealthGate:
     Args:
         digest: of the bundle on trial.
         rate_hz: ticks per second of the guard.
+
+    Attributes:
+        restarts: of policy and guard, that are the bundle's.
+        failure: why the bundle is not kept; empty as long as it may be.
     """
 
     def __init__(self, digest: str, limits: TrialConfig, rate_hz: float) -> None:
         self._digest, self._limits, self._rate_hz = digest, limits, rate_hz
         self._before, self._now, self._pid = Tally(), Tally(), 0
-        self._restarts, self._restarts_seen = 0, -1
+        self._others = Tally()
+        self._restarts_seen, self._another_ran = -1, False
+        self.restarts = 0
         self.failure = ""
 
     @property
@@ -91,7 +107,7 @@ class HealthGate:
             status: fresh; None if no guard reports.
             restarts: of policy and guard as their manager counts them; it may begin anew at any time.
         """
-        self._count_restarts(restarts)
+        self._count_restarts(status, restarts)
         if status is not None and status.bundle == self._digest:
             self._count(status)
         self.failure = self.failure or self._failure(status)
@@ -103,27 +119,41 @@ class HealthGate:
     def _count(self, status: Status) -> None:
         if status.pid != self._pid:
             self._before, self._pid = self.tally, status.pid
-        self._now = Tally.of(status)
+            self._now = self._others = Tally()
+        if self._runs(status):
+            self._now = Tally.of(status) - self._others
+        else:
+            # The policy's bundle is another one still: what it makes the guard count is not this one's.
+            self._others = Tally.of(status) - self._now
 
-    def _count_restarts(self, restarts: int) -> None:
-        """The first figure is where it begins; a smaller one than before has begun at zero."""
-        if self._restarts_seen >= 0:
-            self._restarts += restarts - self._restarts_seen if restarts >= self._restarts_seen else restarts
+    def _runs(self, status: Status) -> bool:
+        """Whether guard and policy both have the bundle on trial."""
+        return status.bundle == status.policy_bundle == self._digest
+
+    def _count_restarts(self, status: Status | None, restarts: int) -> None:
+        """It begins at the first figure, and anew at the first report after those of another bundle, whose restarts say
+        nothing of this one. A smaller figure than before has begun at zero.
+        """
+        another = status is not None and {status.bundle, status.policy_bundle} - {self._digest, ""} != set()
+        if self._restarts_seen >= 0 and not another and (status is None or not self._another_ran):
+            self.restarts += restarts - self._restarts_seen if restarts >= self._restarts_seen else restarts
         self._restarts_seen = restarts
+        if status is not None:
+            self._another_ran = another
 
     def _failure(self, status: Status | None) -> str:
         """Why the bundle is not kept; empty as long as it may be."""
         limits, tally = self._limits, self.tally
-        if status is not None and status.bundle == self._digest and status.golden is False:
+        if status is not None and self._runs(status) and status.golden is False:
             return "the golden self-test failed on this engine"
-        if tally.faults:
-            return f"the guard found {', '.join(tally.faults)}"
+        if found := [name for name in _POLICY_FAULTS if tally.faults[name]]:
+            return f"the guard found {', '.join(found)}"
         if tally.missed > limits.missed:
             return f"{tally.missed} missed deadlines, and {limits.missed} are allowed"
         # Reports come now and then, and the last one may tell of more ticks than were needed.
         allowed = limits.clipped * max(limits.seconds * self._rate_hz, tally.followed)
         if tally.clipped > allowed:
             return f"clipped in {tally.clipped} ticks, and {allowed:.0f} are allowed"
-        if self._restarts > limits.restarts:
-            return f"{self._restarts} restarts of policy or guard, and {limits.restarts} are allowed"
+        if self.restarts > limits.restarts:
+            return f"{self.restarts} restarts of policy or guard, and {limits.restarts} are allowed"
         return ""

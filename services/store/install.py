@@ -33,6 +33,7 @@ class Terms:
         allow_downgrade: take a version that is not above everything committed; the history tells.
         activate: make it current, and put it on trial.
         engines: from which those of bundles that are not installed any more are removed; None removes none.
+        check: raises while the self-test may not run.
     """
 
     trusted: tuple[TrustedKey, ...]
@@ -40,6 +41,7 @@ class Terms:
     allow_downgrade: bool = False
     activate: bool = True
     engines: EngineCache | None = None
+    check: Callable[[], None] = lambda: None
 
 
 def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) -> str:
@@ -60,6 +62,7 @@ def install(store: Store, path: Path, terms: Terms, say: Callable[[str], None]) 
         # A damaged one is healed first, so that it can be gone back to.
         if terms.activate and _whole(store, verified.digest):
             changes.check_no_fallback(verified.digest)
+        terms.check()
         downgrade = changes.check_version(verified.digest, verified.manifest.version, terms.allow_downgrade)
         _put(store, changes, verified, terms, downgrade, say)
         if terms.activate:
@@ -77,13 +80,13 @@ def _put(
     """Into its folder, in one rename."""
     folder = store.folder(verified.digest)
     if _whole(store, verified.digest):
-        tested = _test(Bundle.open(folder, terms.trusted), terms.self_test, say)
+        tested = _test(Bundle.open(folder, terms.trusted), terms, say)
     else:
         _check_room(store.root, verified.size)
         partial = hidden(store.root)
         try:
             _copy(verified, partial)
-            tested = _test(Bundle.open(partial, terms.trusted), terms.self_test, say)
+            tested = _test(Bundle.open(partial, terms.trusted), terms, say)
             if folder.exists():
                 take_away(folder)
             partial.rename(folder)
@@ -93,12 +96,14 @@ def _put(
     changes.note("installed", verified.digest, "; ".join(filter(None, (tested, downgrade))))
 
 
-def _test(bundle: Bundle, self_test: SelfTest | None, say: Callable[[str], None]) -> str:
+def _test(bundle: Bundle, terms: Terms, say: Callable[[str], None]) -> str:
     """What the history tells of it."""
-    if self_test is None:
+    if terms.self_test is None:
         say("golden samples: skipped")
         return "golden samples skipped"
-    say(f"golden samples: {self_test(bundle)}")
+    # Copying a large bundle takes its time.
+    terms.check()
+    say(f"golden samples: {terms.self_test(bundle)}")
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import PolicyConfig
@@ -38,6 +39,27 @@ def golden_test(config: PolicyConfig, say: Callable[[str], None]) -> SelfTest:
         return figures
 
     return test
+
+
+def check_at_rest(status: Path) -> None:
+    """Refuse to compute beside a policy whose robot moves, for its chunks would be late, and the guard would stop it.
+
+    Args:
+        status: where the guard reports.
+
+    Raises:
+        StoreError: naming what to do.
+    """
+    from jetvla.runtime.clock import MonotonicClock
+    from jetvla.services.store.health import MOVING
+    from jetvla.services.store.watch import fresh_status
+
+    report = fresh_status(status, MonotonicClock())
+    if report is not None and report.state in MOVING:
+        raise StoreError(
+            f"the robot is {report.state}, and golden samples that run beside its policy make it stop for late chunks; "
+            "disarm it first with 'jetvla arm --disarm', or add --while-armed"
+        )
 
 
 def _compile_if_needed(bundle: Bundle, config: PolicyConfig, say: Callable[[str], None]) -> None:

@@ -72,7 +72,7 @@ class HealthWatch:
         self._store, self._trusted, self._units, self._read = store, trusted, units, read
         self._limits, self._rate_hz = limits, rate_hz
         self._gate: HealthGate | None = None
-        self._judged, self._told = "", ""
+        self._judged, self._version, self._told = "", "", ""
         self._ended = 0
         self._given_up = ""
 
@@ -94,9 +94,22 @@ class HealthWatch:
             self._try_again()
         self._finish_interrupted()
 
+    @property
+    def progress(self) -> str:
+        """How far the trial is, for people."""
+        gate = self._gate
+        if gate is None or not self._judged:
+            return "no bundle is on trial"
+        if gate.failure:
+            return f"the trial of {self._version} has failed: {gate.failure}"
+        restarts = f"{gate.restarts} restart{'' if gate.restarts == 1 else 's'}"
+        return f"trial of {self._version}: {int(gate.seconds)} of {self._limits.seconds:g} s, {restarts}"
+
     def _judge(self, digest: str, status: Status | None) -> None:
         if self._gate is None or self._judged != digest:
             self._gate, self._judged = HealthGate(digest, self._limits, self._rate_hz), digest
+            manifest = self._store.manifest_or_none(digest)
+            self._version = digest[:12] if manifest is None else f"version {manifest.version}"
             log.info("bundle %s is on trial: %g s in time commit it", digest[:12], self._limits.seconds)
             if self._store.history.verdict(digest) == "failed":
                 self._gate.failure = "the trial had failed before this service was interrupted"
@@ -140,7 +153,10 @@ class HealthWatch:
     def _take_up(self, status: Status | None) -> None:
         """A bundle that was activated, or that an operator went back to, runs from the next start on."""
         current = self._store.current
-        if status is None or current is None or status.bundle == current or status.pid == self._ended:
+        if status is None or current is None or status.pid == self._ended:
+            return
+        # A guard that was started alone has another bundle than the policy, which only connects again.
+        if {status.bundle, status.policy_bundle} <= {current, ""}:
             return
         if status.state in _REFUSING:
             with changing(self._store) as changes:

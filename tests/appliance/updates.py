@@ -137,9 +137,12 @@ def test_bad_bundle(store: Machine, row: Row, make: Maker) -> None:
 
 def test_update(store: Machine, row: Row, fleet: Fleet) -> None:
     """update from a server, 1 to 2, while the robot moves"""
-    arm(store)
     digest, before = fleet.publish(2), store.status()["bundle"]
-    said = fleet.update("--trust-root", f"/{SERVED}/metadata/1.root.json")
+    arm(store)
+    trust = ("--trust-root", f"/{SERVED}/metadata/1.root.json")
+    refused = fleet.update(*trust)
+    assert "jetvla arm --disarm" in refused, refused
+    said = fleet.update(*trust, "--while-armed")
     assert current(store) == digest, said
     give_up = time.monotonic() + 3 * STEADY_S
     while time.monotonic() < give_up and (seen := store.status())["state"] == "ARMED":
@@ -152,7 +155,7 @@ def test_update(store: Machine, row: Row, fleet: Fleet) -> None:
     ended, ready = (store.since(*what, 0) for what in _downtime())
     began, built = (store.since(COMPILE, f"Inactive{which}TimestampMonotonic", 0) for which in ("Exit", "Enter"))
     row.seconds = {"down": ready - ended, "of it compiling": built - began}
-    row.outcome = "waited until the robot was disarmed, then restarted; committed"
+    row.outcome = "refused without --while-armed; waited until the robot was disarmed, then restarted; committed"
 
 
 def _downtime() -> tuple[tuple[str, str], tuple[str, str]]:

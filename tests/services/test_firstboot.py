@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jetvla.services.firstboot import ENVIRONMENT, UNITS, drop_ins, environment, write
+from jetvla.services import firstboot
+from jetvla.services.firstboot import ENVIRONMENT, UNITS, drop_ins, environment, fit, write
 
 POLICY = UNITS / "jetvla-policy.service.d/50-machine.conf"
 
@@ -93,9 +94,35 @@ def test_ros_is_as_its_own_script_says(tmp_path: Path) -> None:
     )
     assert environment(tmp_path).splitlines() == [
         'PATH="/opt/ros/humble/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"',
-        'PYTHONPATH="/opt/ros/here:"',
+        'PYTHONPATH="/opt/ros/here"',
         'ROS_DISTRO="humble"',
     ]
+
+
+def test_a_broken_ros_lets_the_devices_all_the_same_and_is_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (root / "bin").mkdir()
+    (root / "bin/systemctl").write_text(f'#!/bin/sh\necho "$*" >> {root}/asked\n')
+    (root / "bin/systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{root}/bin:/usr/bin:/bin")
+    former = root / ENVIRONMENT
+    former.parent.mkdir(parents=True)
+    former.write_text('ROS_DISTRO="humble"\n')
+    setup = root / "opt/ros/humble/setup.sh"
+    setup.parent.mkdir(parents=True)
+    setup.write_text("false\n")
+    monkeypatch.setattr(firstboot, "fit", lambda _: fit(root))
+    assert firstboot.main() == 1
+    assert (root / POLICY).is_file()
+    assert (root / "asked").read_text() == "daemon-reload\n"
+    assert former.read_text() == 'ROS_DISTRO="humble"\n'
+    said = capfd.readouterr().err
+    assert said == f"firstboot: {setup} fails with status 1; install ROS 2 again\n"
+    setup.write_text("export ROS_DISTRO=jazzy\n")
+    assert firstboot.main() == 0
+    assert 'ROS_DISTRO="jazzy"\n' in former.read_text()
+    assert (root / "asked").read_text() == "daemon-reload\n", "nothing else was written"
 
 
 def test_without_ros_the_environment_is_as_it_is(tmp_path: Path) -> None:

@@ -27,11 +27,22 @@ from jetvla.services.guard_report import GuardReport
 
 def test_only_ticks_that_follow_a_chunk_in_time_count() -> None:
     report = GuardReport(FakeClock(), "ab" * 32)
+    report.hello(Hello("ab" * 32, "cd" * 32, True, 0.1))
     for reason in ("policy", "idle", "waiting", "expired", "stale", "workspace", "stopping", "latched", "blocked"):
         report.decided(Verdict(reason, ("x",)), 0)
     report.decided(Verdict("policy", ()), 0)
     status = report.status(State.DISARMED, None)
     assert (status.ticks, status.followed, status.clipped) == (10, 2, 1)
+
+
+def test_ticks_that_follow_another_bundle_do_not_count() -> None:
+    report = GuardReport(FakeClock(), "ab" * 32)
+    assert report.status(State.BOOT, None).policy_bundle == ""
+    for bundle, followed in (("ef" * 32, 0), ("ab" * 32, 1), ("ef" * 32, 1)):
+        report.hello(Hello(bundle, "cd" * 32, True, 0.1))
+        report.decided(Verdict("policy", ()), 0)
+        status = report.status(State.DISARMED, None)
+        assert (status.policy_bundle, status.followed) == (bundle, followed)
 
 
 def test_every_policy_that_connects_says_how_its_golden_samples_did() -> None:

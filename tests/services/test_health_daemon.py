@@ -20,11 +20,14 @@ from PIL import Image
 from jetvla.runtime.clock import MonotonicClock
 from jetvla.runtime.config import load_config
 from jetvla.runtime.keys import load_trusted
-from jetvla.runtime.telemetry.status import Status
+from jetvla.runtime.telemetry.status import Status, write_status
 from jetvla.services import health_daemon
+from jetvla.services.service_manager import Notifier
+from jetvla.services.store.changes import changing
 from jetvla.services.store.hold import in_use
 from jetvla.services.store.install import Terms, install
 from jetvla.services.store.store import Store
+from jetvla.services.store.units import Unmanaged
 from jetvla.services.store.watch import fresh_status
 from jetvla.services.supervisor import Daemons
 
@@ -40,10 +43,21 @@ class RealUnits:
     def __init__(self, config: Path, log: Path) -> None:
         self._config, self._log = config, log.open("wb")
         self._daemons: Daemons | None = None
+        self._guard: Daemons | None = None
 
     def stop(self) -> None:
-        if self._daemons is not None:
-            self._daemons.stop()
+        for daemons in (self._guard, self._daemons):
+            if daemons is not None:
+                daemons.stop()
+
+    def restart_guard(self) -> None:
+        """As systemd does where it alone has ended."""
+        assert self._daemons is not None
+        guard = self._daemons.processes["guard"]
+        guard.terminate()
+        guard.wait(PATIENCE_S)
+        self._guard = Daemons(self._config, ("guard",), self._log)
+        self._guard.start()
 
     def start(self) -> None:
         self._daemons = Daemons(self._config, log=self._log)
@@ -150,6 +164,30 @@ def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
     assert store.history.highest() == 1
 
 
+def test_a_bundle_that_the_guard_alone_took_up_is_run_before_it_is_kept(
+    make: Maker, config: Path, units: RealUnits, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store, clock, path = Store(tmp_path / "store"), MonotonicClock(), load_config(config).status
+
+    def run_by(guard: str, policy: str) -> Status | None:
+        seen = fresh_status(path, clock)
+        return seen if seen is not None and (seen.bundle, seen.policy_bundle) == (guard, policy) else None
+
+    first = put(store, make(1), make)
+    units.start()
+    wait_for(lambda: run_by(first, first))
+    with changing(store) as changes:
+        changes.commit(first)
+    second = put(store, make(2), make)
+    units.restart_guard()
+    wait_for(lambda: (seen := run_by(second, first)) and seen.chunks > 100)
+    request.getfixturevalue("service")
+    wait_for(lambda: store.history.verdict(second) == "committed")
+    seen = fresh_status(path, clock)
+    assert seen is not None
+    assert (seen.bundle, seen.policy_bundle) == (second, second)
+
+
 def test_the_process_ends_when_it_is_asked_to(config: Path, make: Maker, tmp_path: Path) -> None:
     if Path("/run/systemd/system").is_dir():
         pytest.skip("would ask this machine's own systemd about the units of jetvla")
@@ -172,6 +210,53 @@ def test_a_bundle_that_is_not_the_stores_is_not_watched(
     with caplog.at_level(logging.INFO):
         health_daemon.keep_watch(load_config(config), asked)
     assert "there is nothing to watch" in caplog.text
+
+
+class Listener:
+    """Notes what a service manager is told, and asks for the end once it was told so often."""
+
+    def __init__(self, asked: threading.Event, messages: int) -> None:
+        self.told: list[str] = []
+        self._asked, self._messages = asked, messages
+
+    def notify(self, message: str) -> None:
+        self.told += [line for line in message.splitlines() if not line.startswith("WATCHDOG")]
+        if sum(line.startswith("STATUS") for line in self.told) == self._messages:
+            self._asked.set()
+
+
+def test_the_manager_is_told_how_far_a_trial_is(
+    config: Path, make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_daemon, "LOOK_EVERY_S", 0.001)
+    digest, clock = put(Store(tmp_path / "store"), make(7), make), MonotonicClock()
+    loaded = load_config(config)
+    loaded.run_dir.mkdir()
+
+    report = Status(clock.now_ns(), 7, "DISARMED", "", digest, None, "", "", 0, 0, {}, {}, [], 23, policy_bundle=digest)
+    write_status(report, loaded.status)
+    asked = threading.Event()
+    listener = Listener(asked, 2)
+    in_vain = threading.Timer(PATIENCE_S, asked.set)
+    in_vain.start()
+    health_daemon.keep_watch(loaded, asked, Unmanaged, Notifier(listener))
+    in_vain.cancel()
+    assert listener.told == [
+        "READY=1",
+        "STATUS=no bundle is on trial",
+        "STATUS=trial of version 7: 0 of 0.5 s, 0 restarts",
+        "STOPPING=1",
+        "STATUS=stopping",
+    ]
+
+
+def test_without_a_store_the_manager_is_told_so(config: Path, make: Maker) -> None:
+    config.write_text(config.read_text().replace("bundle: current", "bundle: elsewhere"))
+    asked = threading.Event()
+    listener = Listener(asked, 1)
+    health_daemon.keep_watch(load_config(config), asked, notifier=Notifier(listener))
+    assert listener.told[0] == "READY=1"
+    assert "STATUS=nothing to watch" in listener.told[1]
 
 
 def test_what_refuses_is_said_once_and_tried_again(

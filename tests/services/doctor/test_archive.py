@@ -22,6 +22,8 @@ from jetvla.services.doctor.examination import examine
 from jetvla.services.doctor.finding import Finding
 from jetvla.services.doctor.redaction import Redaction
 from jetvla.services.doctor.system import System
+from jetvla.services.store.history import Entry, History
+from jetvla.services.store.trial import Trial, write_trial
 
 CONFIGURED = "water the purple orchid"
 HELD = "polish the brass telescope"
@@ -57,6 +59,10 @@ def secretive(system: System, config: Path, answers: object) -> Path:
     (config.parent / "run").mkdir()
     (config.parent / "run/status.json").write_text(json.dumps(STATUS))
     _audit(config.parent / "audit")
+    (config.parent / "store").mkdir()
+    config.write_text(config.read_text() + "store: store\n")
+    History(config.parent / "store/history.jsonl").add(Entry("failed", "ab" * 32, 7, "robot", f"after {HELD}"))
+    write_trial(Trial("ab" * 32, "2026-11-26T10:00:00+00:00"), config.parent / "store/trial.json")
     return system.path("/etc/jetvla/robot.key")
 
 
@@ -112,6 +118,9 @@ def test_what_helps_is_in_it(system: System, config: Path, secretive: Path, tmp_
     assert [entry["kind"] for entry in audit] == ["file", "start", "fault", "said", "end"]
     assert audit[2]["fault"] == "link_lost"
     assert "reason" not in audit[2]
+    (entry,) = [json.loads(line) for line in parts["history.jsonl"].splitlines()]
+    assert (entry["what"], entry["version"], entry["detail"]) == ("failed", 7, "after (left out)")
+    assert json.loads(parts["trial.json"])["digest"] == "ab" * 32
     versions = json.loads(parts["versions.json"])
     assert versions["packages"]["numpy"]
     assert versions["files"]["/etc/os-release"] == 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n'
@@ -168,6 +177,7 @@ def test_a_machine_without_anything_still_gives_an_archive(system: System, confi
     parts = contents(archive)
     assert parts["journal.txt"] == "journalctl gives nothing; run it with sudo\n"
     assert parts["status.json"] == "not there: No such file or directory\n"
+    assert parts["trial.json"] == "not there: No such file or directory\n"
 
 
 def test_what_cannot_be_taken_out_stops_the_archive(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import jetvla.services
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import MissingDependency
 from jetvla.runtime.memory.driver import Gpu
@@ -215,7 +216,12 @@ def test_a_failed_and_a_disabled_service_are_named(system: System, answers: obje
     assert found["jetvla-compile.service"].detail == "enabled, active (running): building 4/8"
     ready = {name for name, finding in found.items() if finding.ready}
     assert ready == set(UNITS) - {f"jetvla-{name}.service" for name in ("policy", "guard", "health")}
-    assert all(finding.needed for finding in found.values())
+    assert [name for name, finding in found.items() if not finding.needed] == ["jetvla-metrics.service"]
+
+
+def test_every_unit_of_the_package_is_looked_at() -> None:
+    folder = Path(jetvla.services.__file__).parent / "units"
+    assert set(UNITS) == {path.name for kind in ("service", "target") for path in folder.glob(f"*.{kind}")}
 
 
 def test_keys_that_are_trusted_and_one_that_should_not_be_there(system: System, config: Path, put: Put) -> None:
@@ -340,6 +346,32 @@ def test_rclpy_without_messages_is_not_ros(system: System, config: Path, monkeyp
     (finding,) = ros(patient(system, config))
     assert (finding.ready, finding.detail) == (False, "not installed: sensor_msgs")
     assert "ros-humble-ros-base" in finding.remedy
+
+
+@pytest.mark.parametrize("packaged", [True, False])
+def test_ros_that_came_after_the_services_is_to_be_read_by_them(
+    system: System, config: Path, monkeypatch: pytest.MonkeyPatch, packaged: bool
+) -> None:
+    from jetvla.services.doctor import ros as checks
+
+    monkeypatch.setattr(checks, "missing", lambda: ("rclpy",))
+    config.write_text(config.read_text().replace("[{kind: log, path: commands.jsonl}]", "[{kind: twist, topic: /x}]"))
+    setup = system.path("/opt/ros/humble/setup.sh")
+    setup.parent.mkdir(parents=True)
+    setup.touch()
+    environment = system.path("/var/lib/jetvla/machine.env")
+    environment.parent.mkdir(parents=True)
+    system.path("/opt/jetvla/venv" if packaged else "/opt/other").mkdir(parents=True)
+    remedy = "sudo systemctl restart jetvla.target" if packaged else f". {setup}"
+    for text in (None, "# No ROS 2 in /opt/ros.\n"):
+        if text is not None:
+            environment.write_text(text)
+        (finding,) = checks.ros(patient(system, config))
+        assert "is not in the environment yet" in finding.detail
+        assert finding.remedy.startswith(remedy)
+    environment.write_text('ROS_DISTRO="humble"\n')
+    (finding,) = checks.ros(patient(system, config))
+    assert finding.detail == "not installed: rclpy"
 
 
 @pytest.mark.ros

@@ -10,7 +10,7 @@ from tuf.api.metadata import TargetFile
 
 from jetvla.runtime.errors import FleetError
 from jetvla.services.fleet.device import machine_id
-from jetvla.services.fleet.release import Release, newest_for
+from jetvla.services.fleet.release import Release, reaching
 
 RELEASE = Release("ab" * 32, 7, "policy", 30.0)
 KNOWN = [True, True, True, False, False, False, False, True, False, False, True, True]
@@ -55,8 +55,9 @@ def test_the_newest_that_reaches_a_device_is_its_own() -> None:
     staged, all_over = replace(RELEASE, version=8, percent=30.0), replace(RELEASE, percent=100.0)
     for device in DEVICES[:100]:
         expected = staged if staged.reaches(device) else all_over
-        assert newest_for(device, [all_over, staged]) is expected
-    assert newest_for("x", []) is None
+        assert reaching(device, [all_over, staged])[0] is expected
+    assert reaching("x", [all_over, staged, replace(RELEASE, percent=0.0)])[-1] is all_over
+    assert reaching("x", []) == []
 
 
 def test_it_survives_its_metadata() -> None:

@@ -293,6 +293,44 @@ def test_what_failed_its_trial_here_is_not_tried_again(scene: Scene) -> None:
     assert scene.update() == third.digest
 
 
+@pytest.mark.parametrize("verdict", ["failed", "rolled back"])
+def test_a_canary_that_is_refused_here_does_not_hide_the_release_below_it(scene: Scene, verdict: str) -> None:
+    scene.publish(1)
+    commit(scene, scene.update())
+    second, third = scene.publish(2, percent=0.0), scene.publish(3, percent=99.9)
+    assert scene.update() == third.digest
+    with changing(scene.store) as changes:
+        if verdict == "failed":
+            changes.condemn(third.digest, "slow")
+        changes.roll_back(verdict, scene.terms.trusted)
+    assert scene.store.history.verdict(third.digest) == verdict
+    assert scene.update() is None
+    assert scene.said[1:] == ["random-tiny version 1 is current already"]
+    scene.repository.publish(replace(second, percent=99.9), scene.place / "made-2.jetvla")
+    assert scene.update() == second.digest
+    assert "random-tiny version 3" in scene.said[0]
+    commit(scene, second.digest)
+    assert scene.update() is None
+    assert scene.store.current == second.digest
+
+
+def test_while_the_robot_moves_nothing_is_downloaded_but_what_is_new_is_told(scene: Scene) -> None:
+    def refuse() -> None:
+        raise StoreError("the robot is ARMED")
+
+    first = scene.publish(1)
+    commit(scene, scene.update())
+    scene.terms = replace(scene.terms, check=refuse)
+    assert scene.update() is None
+    assert scene.said == ["random-tiny version 1 is current already"]
+    scene.publish(2)
+    scene.server.asked.clear()
+    with pytest.raises(StoreError, match="the robot is ARMED"):
+        scene.update()
+    assert not [path for path in scene.server.asked if "/targets/" in path]
+    assert scene.store.current == first.digest
+
+
 def test_what_an_operator_went_back_from_is_not_taken_again(scene: Scene) -> None:
     scene.publish(1)
     commit(scene, scene.update())

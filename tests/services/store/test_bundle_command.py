@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -11,10 +12,13 @@ import yaml
 
 from jetvla.runtime.archive import pack
 from jetvla.runtime.bundle import SIGNATURE, Bundle
-from jetvla.runtime.errors import BundleError
+from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.errors import BundleError, StoreError
 from jetvla.runtime.keys import create_key_pair, load_trusted
+from jetvla.runtime.telemetry.status import Status, write_status
 from jetvla.services.cli import main
 from jetvla.services.commands import bundle as command
+from jetvla.services.store import self_test
 from jetvla.services.store.changes import changing
 from jetvla.services.store.source import open_source, verify
 from jetvla.services.store.store import Store
@@ -105,6 +109,46 @@ def test_refusals_are_one_line_and_status_1(
         "downgrade allowed: version 1, and 2 was committed",
         "golden samples skipped",
     ]
+
+
+@pytest.mark.parametrize("state", ["ARMED", "STOPPING", "LATCHED", "DISARMED"])
+def test_no_golden_sample_runs_beside_a_robot_that_moves(
+    make: Maker, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    config.write_text(config.read_text() + "run_dir: run\n")
+    (tmp_path / "run").mkdir()
+    now_ns = MonotonicClock().now_ns()
+    report = Status(now_ns, os.getpid(), state, "", "ab" * 32, None, "", "", 0, 0, {}, {}, [])
+    write_status(report, tmp_path / "run/status.json")
+    store, bundle = Store(tmp_path / "store"), str(make(1))
+    moves = state in ("ARMED", "STOPPING")
+    assert run(config, "install", bundle) == int(moves)
+    said = capsys.readouterr()
+    assert ("golden samples" in said.out) is not moves
+    assert (store.current is None) is moves
+    if moves:
+        assert said.err.startswith(f"jetvla bundle: the robot is {state}, and golden samples")
+        assert "'jetvla arm --disarm'" in said.err
+        assert len(said.err.splitlines()) == 1
+        assert not list((tmp_path / "store").glob(".*.partial"))
+        assert run(config, "install", bundle, "--skip-golden") == 0
+        assert run(config, "install", str(make(2)), "--while-armed") == 0
+        assert "golden samples: error" in capsys.readouterr().out
+
+
+def test_who_arms_while_a_bundle_is_copied_is_not_disturbed(
+    make: Maker, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([None])
+
+    def check(status: Path) -> None:
+        if next(answers, status) is not None:
+            raise StoreError("the robot is ARMED")
+
+    monkeypatch.setattr(self_test, "check_at_rest", check)
+    assert run(config, "install", str(make(1))) == 1
+    assert "the robot is ARMED" in capsys.readouterr().err
+    assert Store(tmp_path / "store").current is None
 
 
 def test_a_packed_bundle_is_what_was_packed_and_replaces_nothing_unasked(

@@ -18,7 +18,7 @@ NEW, OLD = "ab" * 32, "cd" * 32
 LIMITS = TrialConfig(seconds=10.0, missed=2, clipped=0.1, restarts=1)
 RATE_HZ = 100.0
 NEEDED = 1000
-GOOD = Status(0, 7, "DISARMED", "", NEW, None, "", "", 0, 0, {}, {}, [], golden=True, connections=1)
+GOOD = Status(0, 7, "DISARMED", "", NEW, None, "", "", 0, 0, {}, {}, [], golden=True, connections=1, policy_bundle=NEW)
 
 
 def gate() -> HealthGate:
@@ -49,10 +49,45 @@ def test_the_clock_stands_still_while_nothing_follows() -> None:
 def test_what_another_bundle_does_does_not_count() -> None:
     judge = gate()
     bad = replace(
-        GOOD, bundle=OLD, followed=10**6, clipped=10**6, golden=False, counts={"excess": 9, "stale_chunk": 99}
+        GOOD,
+        bundle=OLD,
+        policy_bundle=OLD,
+        followed=10**6,
+        clipped=10**6,
+        golden=False,
+        counts={"excess": 9, "stale_chunk": 99},
     )
     assert judge.look(bad, 0) is Decision.WAIT
     assert (judge.seconds, judge.failure) == (0, "")
+
+
+def test_what_the_former_bundles_policy_does_on_the_new_bundles_guard_does_not_count() -> None:
+    judge = gate()
+    assert judge.look(replace(GOOD, followed=400, clipped=1), 0) is Decision.WAIT
+    bad = {"excess": 9, "stale_chunk": 99}
+    apart = replace(GOOD, policy_bundle=OLD, followed=10**6, clipped=10**6, golden=False, counts=bad)
+    assert judge.look(apart, 0) is Decision.WAIT
+    assert judge.failure == ""
+    assert judge.look(replace(apart, golden=True, policy_bundle=NEW, followed=10**6 + 599), 0) is Decision.WAIT
+    assert (judge.tally.followed, judge.tally.clipped, judge.tally.missed) == (999, 1, 0)
+    assert judge.look(replace(apart, golden=True, policy_bundle=NEW, followed=10**6 + 600), 0) is Decision.COMMIT
+
+
+def test_a_fault_of_the_bundle_after_one_of_the_former_counts() -> None:
+    judge = gate()
+    judge.look(replace(GOOD, policy_bundle=OLD, counts={"excess": 1}), 0)
+    assert judge.look(replace(GOOD, counts={"excess": 2}), 0) is Decision.ROLL_BACK
+
+
+def test_restarts_before_the_bundle_is_taken_up_are_not_its_own() -> None:
+    judge = gate()
+    for restarts in range(9):
+        assert judge.look(replace(GOOD, bundle=OLD, policy_bundle=OLD, state="LATCHED"), restarts) is Decision.WAIT
+    for restarts in (9, 10):
+        assert judge.look(replace(GOOD, policy_bundle=OLD), restarts) is Decision.WAIT
+    for restarts, decision in ((11, Decision.WAIT), (12, Decision.WAIT), (13, Decision.ROLL_BACK)):
+        assert judge.look(replace(GOOD, policy_bundle=""), restarts) is decision
+    assert judge.restarts == 2
 
 
 def test_a_guard_that_was_started_again_goes_on_counting() -> None:
@@ -137,11 +172,12 @@ def test_other_faults_condemn_no_bundle(fault: str) -> None:
             st.one_of(
                 st.none(),
                 st.builds(
-                    lambda pid, state, bundle, followed, clipped, missed, golden: replace(
+                    lambda pid, state, bundle, policy, followed, clipped, missed, golden: replace(
                         GOOD,
                         pid=pid,
                         state=state.value,
                         bundle=bundle,
+                        policy_bundle=policy,
                         followed=followed,
                         clipped=clipped,
                         golden=golden,
@@ -150,6 +186,7 @@ def test_other_faults_condemn_no_bundle(fault: str) -> None:
                     st.integers(1, 3),
                     st.sampled_from(State),
                     st.sampled_from([NEW, OLD]),
+                    st.sampled_from([NEW, OLD, ""]),
                     st.integers(0, 1200),
                     st.integers(0, 150),
                     st.integers(0, 4),

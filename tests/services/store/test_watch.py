@@ -73,7 +73,7 @@ class Scene:
         return self.watch
 
     def report(self, bundle: str, **fields: object) -> None:
-        base = Status(0, 7, "DISARMED", "", bundle, None, "", "", 0, 0, {}, {}, [], golden=True)
+        base = Status(0, 7, "DISARMED", "", bundle, None, "", "", 0, 0, {}, {}, [], golden=True, policy_bundle=bundle)
         self.status = replace(base, **fields)  # type: ignore[arg-type]
         self.watch.look()
 
@@ -92,6 +92,28 @@ def test_a_good_bundle_is_committed_and_left_alone(scene: Scene) -> None:
     scene.report(scene.new, followed=200, golden=False)
     assert scene.units.asked == []
     assert scene.store.history.verdict(scene.new) == "committed"
+
+
+def test_how_far_a_trial_is_can_be_read(scene: Scene) -> None:
+    assert scene.watch.progress == "no bundle is on trial"
+    scene.watch = HealthWatch(
+        scene.store,
+        scene.make.keys,
+        scene.units,
+        lambda: scene.status,
+        LIMITS.model_copy(update={"seconds": 60.0, "restarts": 2}),
+        100.0,
+    )
+    scene.report(scene.new, followed=2399)
+    assert scene.watch.progress == "trial of version 2: 23 of 60 s, 0 restarts"
+    scene.units.count = 1
+    scene.report(scene.new, followed=2399)
+    assert scene.watch.progress == "trial of version 2: 23 of 60 s, 1 restart"
+    scene.report(scene.new, state="ARMED", golden=False)
+    assert scene.watch.progress == "the trial of version 2 has failed: the golden self-test failed on this engine"
+    for _ in range(2):
+        scene.report(scene.old, pid=8)
+    assert scene.watch.progress == "no bundle is on trial"
 
 
 def test_a_bad_bundle_is_rolled_back_between_stop_and_start(scene: Scene) -> None:
@@ -150,6 +172,46 @@ def test_a_new_bundle_is_taken_up_when_the_robot_cannot_move(scene: Scene, caplo
     assert scene.units.asked == [("stop", scene.new), ("start", scene.new)]
     scene.report(scene.old, state="DISARMED")
     assert len(scene.units.asked) == 2
+
+
+def test_a_guard_that_took_up_a_bundle_without_the_policy_commits_nothing(scene: Scene) -> None:
+    """It was started again alone while the robot was armed with the former bundle."""
+    scene.report(scene.old, state="ARMED")
+    scene.report(scene.new, pid=8, state="LATCHED", policy_bundle=scene.old, followed=10**6)
+    assert scene.units.asked == []
+    assert scene.store.trial is not None
+    scene.report(scene.new, pid=8, policy_bundle=scene.old, followed=10**6)
+    assert scene.units.asked == [("stop", scene.new), ("start", scene.new)]
+    scene.report(scene.new, pid=8, policy_bundle=scene.old, followed=10**6)
+    assert len(scene.units.asked) == 2
+    assert scene.store.trial is not None
+    scene.report(scene.new, pid=9, policy_bundle="")
+    scene.report(scene.new, pid=9, followed=100)
+    assert len(scene.units.asked) == 2
+    assert scene.store.history.verdict(scene.new) == "committed"
+
+
+def test_a_mend_is_not_condemned_for_crashes_of_what_it_replaces(scene: Scene) -> None:
+    for _ in range(3):
+        scene.units.count += 1
+        scene.report(scene.old, state="LATCHED")
+    scene.units.count += 1
+    scene.report(scene.old)
+    assert scene.units.asked == [("stop", scene.new), ("start", scene.new)]
+    scene.units.count += 1
+    scene.report(scene.new, pid=8, policy_bundle="")
+    scene.report(scene.new, pid=8)
+    assert (scene.store.current, scene.store.trial is None) == (scene.new, False)
+    scene.units.count += 1
+    scene.report(scene.new, pid=8)
+    assert scene.store.history.verdict(scene.new) == "failed"
+
+
+def test_crashes_after_the_new_bundle_was_started_count_though_nothing_reports(scene: Scene) -> None:
+    scene.report(scene.old)
+    scene.status, scene.units.count = None, 1
+    scene.watch.look()
+    assert scene.store.history.verdict(scene.new) == "failed"
 
 
 def test_what_an_operator_went_back_to_is_taken_up_too(scene: Scene) -> None:

@@ -25,7 +25,7 @@ def children_of(pid: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
-        found[words[2].removeprefix("jetvla.services.")] = int(child)
+        found[words[3].removeprefix("jetvla.services.")] = int(child)
     return found
 
 
