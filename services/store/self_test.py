@@ -58,7 +58,7 @@ def check_at_rest(status: Path) -> None:
     if report is not None and report.state in MOVING:
         raise StoreError(
             f"the robot is {report.state}, and golden samples that run beside its policy make it stop for late chunks; "
-            "disarm it first with 'jetvla arm --disarm', or add --while-armed"
+            "disarm it first with 'jetvla disarm', or add --while-armed"
         )
 
 

@@ -55,7 +55,7 @@ def test_a_removal_stops_every_service(machine: Machine) -> None:
 
 def test_an_upgrade_tells_to_disarm_and_restart_only_where_it_runs(machine: Machine) -> None:
     said = machine.run("postinst", "configure", "0.1.0").stdout
-    assert "jetvla arm --disarm && sudo systemctl restart jetvla.target" in said
+    assert "jetvla disarm && sudo systemctl restart jetvla.target" in said
     machine.fails = "is-active"
     assert machine.run("postinst", "configure", "0.1.0").stdout == ""
     machine.fails = "none"

@@ -128,7 +128,7 @@ def test_no_golden_sample_runs_beside_a_robot_that_moves(
     assert (store.current is None) is moves
     if moves:
         assert said.err.startswith(f"jetvla bundle: the robot is {state}, and golden samples")
-        assert "'jetvla arm --disarm'" in said.err
+        assert "'jetvla disarm'" in said.err
         assert len(said.err.splitlines()) == 1
         assert not list((tmp_path / "store").glob(".*.partial"))
         assert run(config, "install", bundle, "--skip-golden") == 0
