@@ -198,7 +198,8 @@ appliance-arm64: setup $(ARM64_ROOT)
 	$(MAKE) deb ARCH=arm64
 	$(MAKE) deb ARCH=arm64 PYTHONS=3.11 DEB_OUT=$(BUILD)/appliance
 	JETVLA_ARM64_ROOT=$(ARM64_ROOT) JETVLA_DEVICE_DEB=$(BUILD)/jetvla_$(VERSION)_arm64.deb \
-	    APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_arm64.deb $(BIN)/pytest tests/appliance/emulated.py
+	    APPLIANCE_DEB=$(BUILD)/appliance/jetvla_$(VERSION)_arm64.deb APPLIANCE_TABLE=$(BUILD)/appliance-arm64.json \
+	    $(BIN)/pytest tests/appliance/emulated.py
 
 # The same package on a kernel of its own, emulated by qemu: a camera of the kernel's test driver, the limits of the
 # units, a disk with a journal. Needs root, mmdebstrap, systemd-container and qemu-system-x86, not KVM; the table is in
