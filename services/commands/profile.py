@@ -11,7 +11,9 @@ began), guard, publish.
 With --layers, only the engines run, on the bundle's golden observations, and the time goes to the policy's blocks
 ('ViT block 7 MLP'), beside what this machine can do at best.
 
-Ends with status 1 if a limit of --budget was exceeded. docs/PROFILING.md says how to read the figures.
+Ends with status 1 if a limit of --budget was exceeded. With a budget the guard must not stop meanwhile (or at most as
+often as its key 'stops' says), and a frame that the policy acted on and that no command obeyed misses the deadline of
+'age'. docs/PROFILING.md says how to read the figures.
 """
 
 from __future__ import annotations
@@ -93,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         return layers_report.run(arguments)
     # Nobody wants to measure for minutes and hear then that the figures cannot be kept, judged or compared.
     budget = None if arguments.budget is None else load_budget(arguments.budget)
-    if budget is not None and arguments.engine_only and (others := sorted(budget.stages().keys() - {"step"})):
+    if budget is not None and arguments.engine_only and (others := sorted(budget.limited - {"step"})):
         raise ConfigError(f"--engine-only runs the step alone, and {arguments.budget} limits {', '.join(others)} too")
     page = _Page(arguments)
     for option in ("json", "html"):

@@ -20,7 +20,7 @@ from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import EngineError, JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.policy.model import Model, open_model
-from jetvla.services.profiling.collector import StageSamples
+from jetvla.services.profiling.collector import Misses, StageSamples
 from jetvla.services.profiling.memory import resident_mb
 from jetvla.services.profiling.record import EngineFacts, Figures
 
@@ -40,10 +40,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """Figures by stage, and the seconds that they are of."""
+    """Figures by stage, the seconds that they are of, and the steps that took longer than their deadline."""
 
     stages: dict[str, Figures]
     seconds: float
+    misses: Misses
 
 
 class EngineProcess:
@@ -57,13 +58,14 @@ class EngineProcess:
         self._processes, self._config = processes, config
         self.facts: EngineFacts = processes.submit(_facts, config).result()
 
-    def run(self, pace: Pace) -> EngineRun:
-        """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more.
+    def run(self, pace: Pace, deadline_ns: int | None = None) -> EngineRun:
+        """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more; a step that takes
+        longer than ``deadline_ns`` is counted.
 
         Raises:
             EngineError: if a step failed.
         """
-        return self._processes.submit(_run, self._config, pace).result()
+        return self._processes.submit(_run, self._config, pace, deadline_ns).result()
 
 
 @contextmanager
@@ -90,8 +92,12 @@ def _facts(config: Path) -> EngineFacts:
     return _travelling(lambda: _opened(config).facts)
 
 
-def _run(config: Path, pace: Pace) -> EngineRun:
-    return _travelling(lambda: run_at(_opened(config).step, _opened(config).model.gpu_ms, pace, MonotonicClock()))
+def _run(config: Path, pace: Pace, deadline_ns: int | None) -> EngineRun:
+    def work() -> EngineRun:
+        opened = _opened(config)
+        return run_at(opened.step, opened.model.gpu_ms, pace, MonotonicClock(), deadline_ns)
+
+    return _travelling(work)
 
 
 def _travelling(work: Callable[[], _Found]) -> _Found:
@@ -132,14 +138,20 @@ def _step(model: Model, images: dict[str, np.ndarray], state: np.ndarray | None,
     return model.infer(images, state, sentence).step_ns
 
 
-def run_at(step: Callable[[], int], gpu_ms: Callable[[], float | None], pace: Pace, clock: Clock) -> EngineRun:
+def run_at(
+    step: Callable[[], int],
+    gpu_ms: Callable[[], float | None],
+    pace: Pace,
+    clock: Clock,
+    deadline_ns: int | None = None,
+) -> EngineRun:
     """Run ``step``, which tells its nanoseconds, at ``pace``: late by more than a period, the schedule starts anew, as
     the policy's loop does, so that a step that is too slow for its rate runs at its own.
 
     Args:
         gpu_ms: of the last step; None on a CPU.
     """
-    samples = {STEP: StageSamples(), STEP_ON_GPU: StageSamples()}
+    samples = {STEP: StageSamples(deadline_ns), STEP_ON_GPU: StageSamples()}
     period_ns = 0 if pace.rate_hz is None else round(NS_PER_S / pace.rate_hz)
     began_ns = next_ns = clock.now_ns()
     end_ns = began_ns + seconds_to_ns(pace.seconds)
@@ -151,4 +163,5 @@ def run_at(step: Callable[[], int], gpu_ms: Callable[[], float | None], pace: Pa
             samples[STEP_ON_GPU].add(round(ms * 1e6))
     clock.sleep_until_ns(end_ns)
     found = {name: stage.figures() for name, stage in samples.items()}
-    return EngineRun({name: f for name, f in found.items() if f.count}, (clock.now_ns() - began_ns) / NS_PER_S)
+    figures = {name: f for name, f in found.items() if f.count}
+    return EngineRun(figures, (clock.now_ns() - began_ns) / NS_PER_S, samples[STEP].misses())

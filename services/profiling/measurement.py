@@ -27,7 +27,6 @@ from jetvla.services.profiling.record import (
     SCHEMA,
     BackToBack,
     EngineFacts,
-    Figures,
     Frames,
     Mode,
     Moment,
@@ -92,7 +91,8 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
     with _prepared(setting) as (bundle, path), open_engine(path) as engine:
         before = read_environment()
         without_pause, its_power = _run(engine, Pace(setting.seconds / 2, None))
-        paced, power = _run(engine, Pace(setting.seconds / 2, setting.rate_hz))
+        deadline_ns = None if budget is None else budget.deadlines_ns().get(STEP)
+        paced, power = _run(engine, Pace(setting.seconds / 2, setting.rate_hz), deadline_ns)
         stages = paced.stages | {f"{n}, {BACK_TO_BACK}": figures for n, figures in without_pause.stages.items()}
         return Profile(
             schema=SCHEMA,
@@ -115,26 +115,20 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
             power=power,
             environment=before,
             after=read_environment(),
-            budget=() if budget is None else budget.judge(stages, _missed(stages, budget)),
+            budget=() if budget is None else budget.judge(stages, {STEP: paced.misses}),
             back_to_back=BackToBack(without_pause.seconds, _rate_hz(without_pause), its_power),
         )
 
 
-def _run(engine: EngineProcess, pace: Pace) -> tuple[EngineRun, PowerFigures]:
+def _run(engine: EngineProcess, pace: Pace, deadline_ns: int | None = None) -> tuple[EngineRun, PowerFigures]:
     """The engine is warm by now: nothing but its steps and pauses is measured."""
     with PowerMeter() as power:
-        run = engine.run(pace)
+        run = engine.run(pace, deadline_ns)
     return run, power.figures(run.stages[STEP].count)
 
 
 def _rate_hz(run: EngineRun) -> float:
     return run.stages[STEP].count / run.seconds
-
-
-def _missed(stages: Mapping[str, Figures], budget: Budget) -> dict[str, int]:
-    """Among the samples that are kept, which are all unless there were very many."""
-    deadlines = {name: ns / 1e3 for name, ns in budget.deadlines_ns().items() if name in stages}
-    return {name: sum(us > limit for us in stages[name].samples_us) for name, limit in deadlines.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,7 @@ class _Measured:
     budget: Budget | None
 
     def profile(self, config: Config, window: Window, engine: EngineFacts | None) -> Profile:
-        figures, missed = window.collector.figures(), window.collector.missed()
+        figures, stops = window.collector.figures(), window.stops
         return Profile(
             schema=SCHEMA,
             mode=self.mode,
@@ -161,13 +155,15 @@ class _Measured:
             stages=figures,
             frames=window.collector.frames(),
             lost=window.lost,
-            stops=window.stops,
+            stops=stops,
             cold_start=(),
             memory=window.memory,
             power=window.power,
             environment=window.before,
             after=window.after,
-            budget=() if self.budget is None else self.budget.judge(figures, missed),
+            budget=()
+            if self.budget is None
+            else self.budget.judge(figures, window.collector.misses(), sum(stops.values())),
         )
 
 

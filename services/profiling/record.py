@@ -22,6 +22,10 @@ MAX_FRAMES = 2048
 Mode = Literal["paced", "saturated", "attached", "engine"]
 # In the name of a stage of the engine alone.
 BACK_TO_BACK = "back to back"
+# A limit that is no time and no ratio.
+STOPS = "stops"
+# Among the stops, where no fault says why.
+NOT_ARMED = "not armed"
 _Environment = Annotated[
     Environment, PlainValidator(Environment.from_dict), PlainSerializer(lambda e: e.as_dict(), return_type=dict)
 ]
@@ -135,8 +139,8 @@ class BackToBack:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One limit of the budget. ``measured`` and ``limit`` are milliseconds, or a ratio for ``miss_ratio``; ``measured``
-    is None where the stage never ran, which holds no limit."""
+    """One limit of the budget. ``measured`` and ``limit`` are milliseconds, a ratio for ``miss_ratio``, or a number of
+    :data:`STOPS`; ``measured`` is None where the stage never ran, which holds no limit."""
 
     stage: str
     what: str
@@ -170,7 +174,8 @@ class Profile:
         rate_hz: chunks a second.
         stages: by name, in the order of the table of stages.
         lost: spans that were overwritten before they could be read.
-        stops: faults of the guard during the measurement, and how often.
+        stops: faults of the guard during the measurement, and how often; :data:`NOT_ARMED` once if it was seen
+            unarmed without any.
         environment: at the start.
         after: at the end, for temperatures and throttling.
         back_to_back: the other half of the engine alone; None where daemons ran.

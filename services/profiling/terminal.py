@@ -8,7 +8,7 @@ from rich.text import Text
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
 from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
-from jetvla.services.profiling.record import Profile, Verdict
+from jetvla.services.profiling.record import STOPS, Profile, Verdict
 from jetvla.services.profiling.wording import milliseconds, said
 
 _STYLES = {"slower": "red", "faster": "green", "no difference seen": "dim"}
@@ -56,7 +56,7 @@ def headline(profile: Profile) -> str:
 def details(profile: Profile) -> list[str]:
     """Everything else, a line each."""
     lines = [f"{name}: {text}" for name, text in said(profile)]
-    lines += [f"fault of the guard: {fault}, {count} times" for fault, count in profile.stops.items()]
+    lines += [f"stop of the guard: {fault}, {count} times" for fault, count in profile.stops.items()]
     if profile.lost:
         lines.append(f"{profile.lost} spans were overwritten before they were read")
     return lines
@@ -64,6 +64,8 @@ def details(profile: Profile) -> list[str]:
 
 def sentence(verdict: Verdict) -> str:
     """One limit and what was measured."""
+    if verdict.what == STOPS and verdict.measured is not None:
+        return f"the guard stopped {verdict.measured:g} times, allowed are {verdict.limit:g}"
     if verdict.measured is None:
         return f"{verdict.stage} has a limit and never ran"
     if verdict.what.startswith("missed"):

@@ -17,7 +17,7 @@ from jetvla.services.profiling.budget import Budget
 from jetvla.services.profiling.collector import Collector
 from jetvla.services.profiling.memory import peak_mb
 from jetvla.services.profiling.power import PowerMeter
-from jetvla.services.profiling.record import PowerFigures, ProcessMemory
+from jetvla.services.profiling.record import NOT_ARMED, PowerFigures, ProcessMemory
 from jetvla.services.profiling.rings import Rings
 
 _LOOK_EVERY_S = 0.2
@@ -54,7 +54,7 @@ def observe(
         JetvlaError: if a daemon ends, is started anew, or the guard latches.
     """
     clock, before = MonotonicClock(), read_environment()
-    former = read_status(config.status)
+    stops = _Stops(read_status(config.status))
     began_ns = clock.now_ns()
     collector = Collector(began_ns, {} if budget is None else budget.deadlines_ns())
     # What a ring overwrote before is not lost to this measurement; what it still holds may tell of the instruction.
@@ -64,21 +64,39 @@ def observe(
         while (left_ns := began_ns + seconds_to_ns(seconds) - clock.now_ns()) > 0:
             time.sleep(min(_LOOK_EVERY_S, left_ns / NS_PER_S))
             check()
-            require_unlatched(read_status(config.status))
+            require_unlatched(stops.look(read_status(config.status)))
             _take(rings, collector)
     ended_ns = clock.now_ns()
-    status = read_status(config.status)
+    status = stops.look(read_status(config.status))
     return Window(
         collector=collector,
         lost=rings.lost - lost,
         seconds=(ended_ns - began_ns) / NS_PER_S,
         status=status,
-        stops={n: c for n in FAULTS if (c := status.counts.get(n, 0) - former.counts.get(n, 0)) > 0},
+        stops=stops.counted(),
         memory=tuple(ProcessMemory(name, peak_mb(pid)) for name, pid in rings.pids.items()),
         power=power.figures(collector.count("age")),
         before=before,
         after=read_environment(),
     )
+
+
+class _Stops:
+    """What kept the guard from following the policy, from the first report to the newest one looked at."""
+
+    def __init__(self, first: Status) -> None:
+        self._first, self._armed = first.counts, True
+        self.look(first)
+
+    def look(self, status: Status) -> Status:
+        self._newest = status.counts
+        self._armed &= status.state == State.ARMED.value
+        return status
+
+    def counted(self) -> dict[str, int]:
+        """Faults by name; or that it was not armed, if none tells why."""
+        faults = {n: c for n in FAULTS if (c := self._newest.get(n, 0) - self._first.get(n, 0)) > 0}
+        return faults if faults or self._armed else {NOT_ARMED: 1}
 
 
 def require_unlatched(status: Status) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
 from jetvla.services.profiling.collector import ONCE
 from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
-from jetvla.services.profiling.record import Profile
+from jetvla.services.profiling.record import STOPS, Profile
 from jetvla.services.profiling.record import Verdict as Limit
 from jetvla.services.profiling.terminal import most, sentence, unjudged
 from jetvla.services.profiling.wording import energy, milliseconds, temperatures, throttling
@@ -68,11 +68,11 @@ def _budget(profile: Profile) -> Verdict:
 
 
 def _stops(profile: Profile) -> Verdict:
-    question = "Did the guard find faults?"
+    question = "Did the guard stop?"
     if not profile.stops:
-        return Verdict(question, "None", "In the time of the measurement.", "good")
+        return Verdict(question, "No", "In the time of the measurement.", "good")
     told = ", ".join(f"{fault} ({count})" for fault, count in profile.stops.items())
-    return Verdict(question, f"{plural(sum(profile.stops.values()), 'fault')}", told, "warning")
+    return Verdict(question, f"{plural(sum(profile.stops.values()), 'stop')}", told, "warning")
 
 
 def _against(comparison: Comparison) -> Verdict:
@@ -119,12 +119,14 @@ def _limits(profile: Profile) -> Section:
 
 
 def _limit(v: Limit) -> tuple[Cell, ...]:
-    ratio = v.what.startswith("missed")
-    limit, measured = (
-        "–" if value is None else f"{value:.2%}" if ratio else f"{milliseconds(value)} ms"
-        for value in (v.limit, v.measured)
-    )
+    limit, measured = ("–" if value is None else _amount(v, value) for value in (v.limit, v.measured))
     return (v.stage, v.what, limit, measured, Badge("held", "good") if v.held else Badge("exceeded", "bad"))
+
+
+def _amount(v: Limit, value: float) -> str:
+    if v.what == STOPS:
+        return f"{value:g}"
+    return f"{value:.2%}" if v.what.startswith("missed") else f"{milliseconds(value)} ms"
 
 
 def _comparison(comparison: Comparison) -> Section:

@@ -66,7 +66,7 @@ def profile(bundle: Path, *options: object) -> int:
         (["B", "--json", "B/manifest.json"], "would alter the bundle"),
         (["B", "--budget", "none.yaml"], "cannot read none.yaml"),
         (["B", "--budget", "wrong.yaml"], "wrong.yaml:1: stepp: unknown key"),
-        (["B", "--engine-only", "--budget", "age.yaml"], "age.yaml limits age too"),
+        (["B", "--engine-only", "--budget", "age.yaml"], "age.yaml limits age, stops too"),
         *((["B", "--layers", *words], f"{words[0]} has no meaning with --layers") for words in LAYERLESS),
         (["B", "--engine-only", "--camera", "video:a.mp4"], "--camera has no meaning with --engine-only"),
         (["B", "--engine-only", "--threads", "1"], "--threads has no meaning with --engine-only"),
@@ -89,7 +89,7 @@ def test_what_has_no_sense_is_refused_before_anything_is_measured(
     monkeypatch.chdir(signed_bundle.parent)
     signed_bundle.rename("B")
     Path("wrong.yaml").write_text("stepp: {p50_ms: 1}\n")
-    Path("age.yaml").write_text("age: {p50_ms: 1}\nstep: {p50_ms: 1}\n")
+    Path("age.yaml").write_text("age: {p50_ms: 1}\nstep: {p50_ms: 1}\nstops: 0\n")
     Path("other.json").write_text(make_profile(count=3, mode="attached").as_json())
     trusted = [] if "--config" in words else ["--trusted", "keys"]
     assert main(["profile", *words, *trusted]) == 1

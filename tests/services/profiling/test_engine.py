@@ -13,8 +13,9 @@ from jetvla.runtime.telemetry.power import Reading
 from jetvla.runtime.telemetry.power.rail import Rail
 from jetvla.services.cli import main
 from jetvla.services.profiling import measurement, power
+from jetvla.services.profiling.collector import Misses
 from jetvla.services.profiling.engine import STEP, EngineProcess, EngineRun, Pace, run_at
-from jetvla.services.profiling.record import BackToBack, PowerFigures, Profile, read_profile
+from jetvla.services.profiling.record import MAX_SAMPLES, BackToBack, PowerFigures, Profile, read_profile
 from jetvla.services.profiling.wording import energy, said
 
 
@@ -42,6 +43,14 @@ def test_a_step_that_is_too_slow_for_its_rate_runs_at_its_own() -> None:
     found, began = run(Pace(1.0, 30.0), 0.1)
     assert found.seconds == pytest.approx(1.0)
     assert found.stages[STEP].count == len(began) == 10
+
+
+def test_misses_are_counted_among_all_steps_and_not_only_those_that_are_kept() -> None:
+    clock = FakeClock()
+    slow = [0.02] * 500
+    found = run_at(Steps(clock, *slow, 0.001), lambda: None, Pace(20.0, None), clock, seconds_to_ns(0.01))
+    assert found.stages[STEP].count > MAX_SAMPLES + 500
+    assert found.misses == Misses(500, found.stages[STEP].count)
 
 
 def test_a_step_that_is_fast_enough_runs_at_the_rate() -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.runtime.telemetry.status import Status, write_status
@@ -25,8 +27,8 @@ def written(config: Config, count: int) -> dict[str, SpanRing]:
     return rings
 
 
-def reported(config: Config) -> None:
-    status = Status(time.monotonic_ns(), os.getpid(), "ARMED", "", "", None, "", "", 0, 0, {}, {}, [])
+def reported(config: Config, state: str = "ARMED", **counts: int) -> None:
+    status = Status(time.monotonic_ns(), os.getpid(), state, "", "", None, "", "", 0, 0, {}, counts, [])
     write_status(status, config.status)
 
 
@@ -51,3 +53,27 @@ def test_what_it_overwrites_meanwhile_is(configured: Callable[..., Path]) -> Non
 
     window = observe(config, Rings(config), 0.3, None, work)
     assert window.lost >= CAPACITY
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "stops"),
+    [
+        (("ARMED", {"stall": 2}), ("ARMED", {"stall": 2}), {}),
+        (("ARMED", {"stall": 2}), ("ARMED", {"stall": 5, "clip": 9}), {"stall": 3}),
+        (("ARMED", {}), ("STOPPING", {"no_camera": 1}), {"no_camera": 1}),
+        (("DISARMED", {"stall": 1}), ("ARMED", {"stall": 1}), {"not armed": 1}),
+        (("ARMED", {}), ("DISARMED", {}), {"not armed": 1}),
+    ],
+    ids=["goes on", "stopped and armed again", "stopped", "armed late", "disarmed"],
+)
+def test_a_guard_that_did_not_follow_the_policy_is_told(
+    configured: Callable[..., Path],
+    before: tuple[str, dict[str, int]],
+    meanwhile: tuple[str, dict[str, int]],
+    stops: dict[str, int],
+) -> None:
+    config = load_config(configured())
+    written(config, 0)
+    reported(config, before[0], **before[1])
+    window = observe(config, Rings(config), 0.3, None, lambda: reported(config, meanwhile[0], **meanwhile[1]))
+    assert window.stops == stops
