@@ -14,7 +14,7 @@ from jetvla.runtime.guard.faults import FAULTS
 from jetvla.runtime.telemetry.environment import Environment, read_environment
 from jetvla.runtime.telemetry.status import Status, read_status
 from jetvla.services.profiling.budget import Budget
-from jetvla.services.profiling.collector import Collector
+from jetvla.services.profiling.collector import ONCE, Collector
 from jetvla.services.profiling.memory import peak_mb
 from jetvla.services.profiling.power import PowerMeter
 from jetvla.services.profiling.record import NOT_ARMED, PowerFigures, ProcessMemory
@@ -54,19 +54,20 @@ def observe(
         JetvlaError: if a daemon ends, is started anew, or the guard latches.
     """
     clock, before = MonotonicClock(), read_environment()
-    stops = _Stops(read_status(config.status))
-    began_ns = clock.now_ns()
-    collector = Collector(began_ns, {} if budget is None else budget.deadlines_ns())
-    # What a ring overwrote before is not lost to this measurement; what it still holds may tell of the instruction.
-    _take(rings, collector)
-    lost = rings.lost
     with PowerMeter() as power:
+        # What a ring overwrote before is not lost to this measurement; what it still holds may tell of the instruction,
+        # and takes its time to read.
+        former = [span for spans in rings.read() for span in spans if span.stage in ONCE]
+        stops, lost, began_ns = _Stops(read_status(config.status)), rings.lost, clock.now_ns()
+        collector = Collector(began_ns, {} if budget is None else budget.deadlines_ns())
+        collector.add(former)
         while (left_ns := began_ns + seconds_to_ns(seconds) - clock.now_ns()) > 0:
             time.sleep(min(_LOOK_EVERY_S, left_ns / NS_PER_S))
             check()
             require_unlatched(stops.look(read_status(config.status)))
-            _take(rings, collector)
-    ended_ns = clock.now_ns()
+            for spans in rings.read():
+                collector.add(spans)
+        ended_ns = clock.now_ns()
     status = stops.look(read_status(config.status))
     return Window(
         collector=collector,
@@ -103,8 +104,3 @@ def require_unlatched(status: Status) -> None:
     """Raises: JetvlaError if the guard latched."""
     if status.state == State.LATCHED.value:
         raise JetvlaError(f"the guard latched, so the measurement cannot go on: {status.reason}")
-
-
-def _take(rings: Rings, collector: Collector) -> None:
-    for spans in rings.read():
-        collector.add(spans)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jetvla.runtime.config import Config, load_config
+from jetvla.runtime.telemetry.span_reader import Span
 from jetvla.runtime.telemetry.spans import SpanRing
 from jetvla.runtime.telemetry.status import Status, write_status
 from jetvla.services.profiling.rings import PROCESSES, Rings
@@ -38,6 +39,26 @@ def test_what_a_ring_overwrote_before_the_measurement_is_not_lost(configured: Ca
     written(config, 5 * CAPACITY)
     window = observe(config, Rings(config), 0.3, None)
     assert window.lost == 0
+    assert window.collector.count("step") == 0
+    assert window.collector.count("language") == 1
+
+
+def test_what_runs_while_the_rings_are_first_read_is_before_the_measurement(configured: Callable[..., Path]) -> None:
+    config = load_config(configured())
+    reported(config)
+    ring = written(config, 0)["policy"]
+
+    class Slow(Rings):
+        reads = 0
+
+        def read(self) -> tuple[tuple[Span, ...], ...]:
+            found = super().read()
+            self.reads += 1
+            if self.reads == 1:
+                ring.add("step", time.monotonic_ns(), 1)
+            return found
+
+    window = observe(config, Slow(config), 0.3, None)
     assert window.collector.count("step") == 0
     assert window.collector.count("language") == 1
 
