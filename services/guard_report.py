@@ -64,6 +64,7 @@ class GuardReport:
         self.spans: SpanSink = NoSpans()
         self._ticks = self._chunks = self._followed = self._clipped = self._connections = 0
         self._golden: bool | None = None
+        self._engine_key: str | None = None
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
@@ -107,7 +108,7 @@ class GuardReport:
     def hello(self, hello: Hello) -> None:
         """A policy has connected."""
         self._connections += 1
-        self._golden, self.policy = hello.golden_passed, "connected"
+        self._golden, self._engine_key, self.policy = hello.golden_passed, hello.engine_key, "connected"
         verdict = "passed" if hello.golden_passed else "FAILED"
         self.note(f"policy connected; golden self-test {verdict}, error {hello.golden_error:.2g}")
 
@@ -234,6 +235,7 @@ class GuardReport:
             clipped=self._clipped,
             connections=self._connections,
             golden=self._golden,
+            engine_key=self._engine_key,
             audit=audit,
             rung=self.rung,
         )

@@ -40,6 +40,7 @@ class Status:
         followed: ticks that followed a chunk within its time, published or in shadow, since the start.
         clipped: those of them in which the policy asked for more than velocity, range or box allow.
         connections: how often a policy has connected since the start.
+        engine_key: of the engine that the policy runs, 64 hexadecimal digits; None before one has connected.
         golden: what the policy said of its golden self-test; None before one has connected.
         audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
         rung: of its scheduling: ``fifo``, ``slice`` or ``plain``.
@@ -64,6 +65,7 @@ class Status:
     golden: bool | None = None
     audit: dict[str, Any] | None = None
     rung: str = "plain"
+    engine_key: str | None = None
 
     def age_s(self, now_ns: int) -> float:
         """How old the report is; below zero if it is of another start of the machine."""

@@ -133,10 +133,9 @@ def hindrances(before: Profile, environment: Environment, mode: Mode) -> list[st
 
 def _differing(before: Profile, after: Profile) -> Iterator[str]:
     yield from (str(d) for d in differences(before.environment, after.environment) if d.grade == "warn")
-    engines = [None if p.engine is None else p.engine.key for p in (before, after)]
     pairs = {
         "bundle": (before.bundle, after.bundle),
-        "engine": tuple(engines),
+        "engine": (before.engine_key, after.engine_key),
         "guard's rate": (before.guard_hz, after.guard_hz),
         "scheduling": (before.scheduling, after.scheduling),
         **{name: (before.setting.get(name), after.setting.get(name)) for name in {**before.setting, **after.setting}},

@@ -52,11 +52,13 @@ class EngineProcess:
 
     Attributes:
         facts: of the engine.
+        key: as a policy's HELLO tells it.
     """
 
     def __init__(self, processes: ProcessPoolExecutor, config: Path) -> None:
         self._processes, self._config = processes, config
-        self.facts: EngineFacts = processes.submit(_facts, config).result()
+        told: tuple[EngineFacts, str] = processes.submit(_told, config).result()
+        self.facts, self.key = told
 
     def run(self, pace: Pace, deadline_ns: int | None = None) -> EngineRun:
         """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more; a step that takes
@@ -88,8 +90,8 @@ class _Opened:
     facts: EngineFacts
 
 
-def _facts(config: Path) -> EngineFacts:
-    return _travelling(lambda: _opened(config).facts)
+def _told(config: Path) -> tuple[EngineFacts, str]:
+    return _travelling(lambda: (_opened(config).facts, _opened(config).model.key.digest().hex()))
 
 
 def _run(config: Path, pace: Pace, deadline_ns: int | None) -> EngineRun:
@@ -120,10 +122,9 @@ def _opened(path: Path) -> _Opened:
     step = partial(_step, model, *_observation(bundle), config.instruction.text or "")
     step()
     resident = round((resident_mb() or 0.0) - before_mb, 1)
-    key = model.key.digest().hex()
     for _ in range(_WARM_UP):
         step()
-    return _Opened(model, step, EngineFacts(model.key.backend, model.precision, model.variant.name, key, resident))
+    return _Opened(model, step, EngineFacts(model.key.backend, model.precision, model.variant.name, resident))
 
 
 def _observation(bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray | None]:

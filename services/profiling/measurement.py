@@ -74,7 +74,13 @@ def profile_running(path: Path, seconds: float, budget: Budget | None) -> Profil
         age_s = status.age_s(now_ns)
         when = f"{age_s:.0f} s old" if age_s >= 0 else "of another start of the machine"
         raise JetvlaError(f"{config.status} is {when}: the guard is not running; start it with 'jetvla run'")
-    bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
+    # The policy has read the whole of it; to read it again would take the robot's cores and change nothing.
+    bundle = Bundle.open(config.bundle, load_trusted(config.trusted), contents=False)
+    if bundle.digest != status.bundle:
+        raise JetvlaError(
+            f"the guard runs the bundle {status.bundle[:12]}, and {config.bundle} is {bundle.digest[:12]} by now; "
+            "restart the daemons, and measure what then runs"
+        )
     window = observe(config, Rings(config), seconds, budget)
     cameras = ", ".join(f"{name}: {camera.kind}" for name, camera in config.cameras.items())
     outputs = ", ".join(output.kind for output in config.guard.outputs)
@@ -101,6 +107,7 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
             bundle=bundle.digest,
             policy=bundle.manifest.name,
             setting={"pace": f"back to back, and {setting.rate_hz:g} Hz"},
+            engine_key=engine.key,
             engine=engine.facts,
             scheduling="",
             guard_hz=0.0,
@@ -147,6 +154,7 @@ class _Measured:
             bundle=self.bundle.digest,
             policy=self.bundle.manifest.name,
             setting=self.setting,
+            engine_key=window.status.engine_key,
             engine=engine,
             scheduling=window.status.scheduling,
             guard_hz=config.guard.rate_hz,

@@ -37,11 +37,12 @@ def test_only_ticks_that_follow_a_chunk_in_time_count() -> None:
 def test_every_policy_that_connects_says_how_its_golden_samples_did() -> None:
     report = GuardReport(FakeClock(), "ab" * 32)
     before = report.status(State.BOOT, None)
-    assert (before.golden, before.connections) == (None, 0)
+    assert (before.golden, before.engine_key, before.connections) == (None, None, 0)
     report.hello(Hello("ab" * 32, "cd" * 32, True, 0.1))
-    report.hello(Hello("ab" * 32, "cd" * 32, False, 9.0))
+    report.hello(Hello("ab" * 32, "ef" * 32, False, 9.0))
     status = report.status(State.DISARMED, None)
-    assert (status.golden, status.connections, status.policy) == (False, 2, "connected")
+    assert (status.golden, status.engine_key, status.connections) == (False, "ef" * 32, 2)
+    assert status.policy == "connected"
     assert any("golden self-test FAILED, error 9" in event for event in status.events)
 
 

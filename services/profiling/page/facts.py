@@ -199,6 +199,6 @@ def _environment(profile: Profile) -> Section:
             ("Virtual machine", {None: "not known", True: "yes", False: "no"}[e.hypervisor]),
             ("Load at the start", "not known" if e.load is None else f"{e.load:.1f} of {e.cores} cores"),
             ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions)),
-            ("Engine's key", profile.engine.key if profile.engine else "running daemons do not tell it"),
+            ("Engine's key", profile.engine_key or "the guard does not tell it"),
         ),
     )

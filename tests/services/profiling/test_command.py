@@ -182,6 +182,8 @@ def test_running_daemons_are_watched_and_go_on(
     made: Profile = read_profile(figures)
     assert made.mode == "attached"
     assert made.engine is None
+    assert made.engine_key == read_status(load_config(path).status).engine_key
+    assert made.engine_key is not None
     assert made.stages["guard"].count > 10
     assert made.stages["step"].count > 1
     assert ticks >= made.stages["guard"].count

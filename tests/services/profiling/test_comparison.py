@@ -181,6 +181,14 @@ def test_another_bundle_or_camera_is_said(make_profile: Make) -> None:
     assert [w.split(":")[0] for w in warnings] == ["bundle", "camera"]
 
 
+def test_another_engine_is_said_also_of_daemons_that_ran_anyway(make_profile: Make) -> None:
+    attached = {"mode": "attached", "engine": None}
+    one, other, untold = (make_profile(**attached, engine_key=key) for key in ("ab" * 32, "cd" * 32, None))
+    assert compare(one, one).warnings == ()
+    assert compare(one, other).warnings == (f"engine: {'ab' * 32} and {'cd' * 32}",)
+    assert compare(one, untold).warnings == (f"engine: {'ab' * 32} and unknown",)
+
+
 def test_what_held_a_machine_back_during_a_measurement_is_said(make_profile: Make) -> None:
     counted, risen, active = (
         replace(ENVIRONMENT, throttling=Throttling(names, (Counter("oc3", count),)))

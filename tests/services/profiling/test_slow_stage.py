@@ -98,6 +98,7 @@ def test_every_stage_of_the_table_is_measured(usual: Profile) -> None:
     assert {m.process for m in usual.memory} == {"policy", "guard"}
     assert all(m.peak_mb is not None and m.peak_mb > 10 for m in usual.memory)
     assert usual.engine is not None
+    assert usual.engine_key is not None
     assert usual.engine.resident_mb > 0
     moments = [m.name for m in usual.cold_start]
     # A policy whose step takes a millisecond has made a chunk before the guard's next tick has seen its HELLO.
