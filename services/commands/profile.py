@@ -79,6 +79,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="F", help="write figures and samples to F, for 'jetvla compare'")
     parser.add_argument("--html", type=Path, metavar="F", help="write a page that needs nothing else to F")
     parser.add_argument("--against", type=Path, metavar="F", help="a former --json, to be compared with on the page")
+    parser.add_argument("--force", action="store_true", help="with --against: compare whatever is in both")
 
 
 @ends_cleanly()
@@ -124,6 +125,8 @@ def _require_sense(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--seconds {arguments.seconds:g} is out of range: 0.5 to 86400")
     if arguments.against is not None and arguments.html is None:
         raise ConfigError("--against needs --html, the page that shows the comparison; or use 'jetvla compare'")
+    if arguments.force and arguments.against is None:
+        raise ConfigError("--force needs --against: nothing else is refused that could be forced")
 
 
 def _ways(arguments: argparse.Namespace) -> list[str]:
@@ -183,7 +186,8 @@ class _Page:
     """The HTML file, if one is wanted; the former profile is read at once, so that a wrong one stops nothing later.
 
     Raises:
-        TelemetryError: if it cannot be read, or has nothing in common with a measurement of this kind, here and now.
+        TelemetryError: if it cannot be read, or, without --force, has nothing in common with a measurement of this
+            kind, here and now.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -191,10 +195,15 @@ class _Page:
         from jetvla.services.profiling.comparison import hindrances
         from jetvla.services.profiling.record import read_profile
 
-        self._path, self._bundle = arguments.html, arguments.bundle
+        self._path, self._bundle, self._force = arguments.html, arguments.bundle, arguments.force
         self._former = None if arguments.against is None else read_profile(arguments.against)
-        if self._former is not None and (why := hindrances(self._former, read_environment(), _mode(arguments))):
-            raise TelemetryError(f"{arguments.against} has nothing in common with this measurement: {'; '.join(why)}")
+        if self._former is None or self._force:
+            return
+        if why := hindrances(self._former, read_environment(), _mode(arguments)):
+            raise TelemetryError(
+                f"{arguments.against} has nothing in common with this measurement: {'; '.join(why)}; measure both "
+                "alike, or insist with --force"
+            )
 
     def write(self, profile: Profile) -> None:
         if self._path is None:
@@ -203,5 +212,5 @@ class _Page:
         from jetvla.services.profiling.page import page_of
         from jetvla.services.receipt.page import write_text
 
-        write_text(page_of(profile, self._former), "--html", self._path, self._bundle)
+        write_text(page_of(profile, self._former, self._force), "--html", self._path, self._bundle)
         print(f"page: {self._path}")

@@ -74,7 +74,8 @@ def profile(bundle: Path, *options: object) -> int:
         *((["B", "--rate", "10", "--camera", c], f"--rate has no meaning with --camera {c}") for c in PACED_BY_ITSELF),
         (["--config", "c.yaml", "--rate", "10"], "--rate has no meaning with --config"),
         (["--config", "c.yaml", "--camera", "ros:/x"], "--camera has no meaning with --config"),
-        (["B", "--html", "x.html", "--against", "other.json"], "way of measuring: attached and paced"),
+        (["B", "--html", "x.html", "--against", "other.json"], "attached and paced; measure both alike, or insist"),
+        (["B", "--html", "x.html", "--force"], "--force needs --against"),
         (["B", "--html", "x.html", "--against", "none.json"], "none.json cannot be read"),
     ],
 )
@@ -153,6 +154,18 @@ def test_a_packed_bundle_is_profiled_and_an_unsigned_one_where_the_user_says_so(
         assert main(["profile", str(packed), "--unsigned", *words, "--json", str(figures)]) == 0
         assert read_profile(figures).bundle == Bundle.open(signed_bundle, None).digest
     assert not (signed_bundle / SIGNATURE).exists()
+
+
+def test_a_former_profile_of_another_way_is_compared_where_the_user_insists(
+    signed_bundle: Path, make_profile: Callable[..., Profile]
+) -> None:
+    former, page = signed_bundle.parent / "former.json", signed_bundle.parent / "page.html"
+    former.write_text(make_profile(mode="attached").as_json())
+    words = ["--engine-only", "--seconds", 1, "--html", page, "--against", former]
+    assert profile(signed_bundle, *words) == 1
+    assert not page.exists()
+    assert profile(signed_bundle, *words, "--force") == 0
+    assert "way of measuring: attached and engine" in page.read_text()
 
 
 def test_saturated_the_policy_answers_more_often_than_the_camera_would(signed_bundle: Path) -> None:
