@@ -59,6 +59,9 @@ def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
             window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
         measured = _Measured("saturated" if setting.saturate else "paced", bundle, setting.describe(), budget)
         with open_engine(path) as engine:
+            # The daemons read their instruction once, before the measurement.
+            for stage, times in engine.readings.items():
+                window.collector.replace(stage, times)
             return replace(measured.profile(config, window, engine.facts), cold_start=moments)
 
 

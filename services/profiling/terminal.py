@@ -95,6 +95,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     _line(console, most(comparison), "bold")
     if comparison.outcome == "not judged":
         _line(console, f"not judged: {unjudged(comparison)}", "red")
+    elif comparison.unjudged:
+        _line(console, f"not judged: {', '.join(comparison.unjudged)}", "yellow")
 
 
 def unjudged(comparison: Comparison) -> str:
@@ -117,10 +119,11 @@ def outcome(s: StageChange) -> str:
 def most(comparison: Comparison) -> str:
     """The stage that changed most, in words."""
     s = comparison.most_changed
-    if len(comparison.unjudged) == len(comparison.stages):
+    if comparison.blank:
         return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
-        return f"no difference of {SMALLEST} seen in the median of any stage"
+        which = "any stage that was judged" if comparison.unjudged else "any stage"
+        return f"no difference of {SMALLEST} seen in the median of {which}"
     return (
         f"changed most: {s.stage}, {s.change} by {milliseconds(abs(s.after - s.before))} ms (p50), "
         f"{s.median.value:.2f} times"

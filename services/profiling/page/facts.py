@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.collector import ONCE
 from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
 from jetvla.services.profiling.record import STOPS, Profile
 from jetvla.services.profiling.record import Verdict as Limit
@@ -81,9 +80,8 @@ def _against(comparison: Comparison) -> Verdict:
         return Verdict(question, "Not judged", f"{unjudged(comparison)}.", "bad" if comparison.vanished else "warning")
     if slower:
         return Verdict(question, f"Slower: {', '.join(slower)}", most(comparison), "bad")
-    unknown = [name for name in comparison.unjudged if name not in ONCE]
-    if unknown:
-        return Verdict(question, f"Nothing is slower; not judged: {', '.join(unknown)}", most(comparison), "plain")
+    if unknown := ", ".join(comparison.unjudged):
+        return Verdict(question, f"Nothing is slower; not judged: {unknown}", most(comparison), "plain")
     return Verdict(question, "Nothing is slower", most(comparison), "good")
 
 

@@ -108,6 +108,14 @@ def test_frames_that_wait_for_ever_stay_bounded() -> None:
     assert collector.misses()["age"] == Misses(5000, 5000)
 
 
+def test_readings_elsewhere_stand_for_the_one_of_the_daemons() -> None:
+    collector = Collector(100 * MS, {"language": 2 * MS})
+    collector.add([Span("language", 20 * MS, 70 * MS, 1)])
+    collector.replace("language", (MS, 3 * MS, MS))
+    assert collector.figures()["language"].samples_us == (1000.0, 3000.0, 1000.0)
+    assert collector.misses()["language"] == Misses(1, 3)
+
+
 def test_a_frame_has_the_tick_that_decided_its_command() -> None:
     collector = Collector(0, {})
     frame = 10 * MS

@@ -168,6 +168,15 @@ def test_a_former_profile_of_another_way_is_compared_where_the_user_insists(
     assert "way of measuring: attached and engine" in page.read_text()
 
 
+def test_the_instruction_is_read_often_enough_to_be_judged(signed_bundle: Path) -> None:
+    figures, budget = signed_bundle.parent / "read.json", signed_bundle.parent / "budget.yaml"
+    budget.write_text("language: {deadline_ms: 0.000001, miss_ratio: 0.5}\nstops: 1000000\n")
+    assert profile(signed_bundle, "--seconds", 1, "--json", figures, "--budget", budget) == 1
+    made = read_profile(figures)
+    assert [made.stages[name].count for name in ("tokenize", "language")] == [24, 24]
+    assert [(v.stage, v.measured) for v in made.exceeded] == [("language", 1.0)]
+
+
 def test_saturated_the_policy_answers_more_often_than_the_camera_would(signed_bundle: Path) -> None:
     """At one picture a second there is one chunk a second, unless pictures come as fast as they can be answered."""
     figures = signed_bundle.parent / "saturated.json"

@@ -11,7 +11,7 @@ import pytest
 from jetvla.runtime.errors import TelemetryError
 from jetvla.runtime.telemetry.power.throttling import Counter, Throttling
 from jetvla.services.cli import main
-from jetvla.services.profiling.comparison import compare
+from jetvla.services.profiling.comparison import Comparison, compare
 from jetvla.services.profiling.page import page_of
 from jetvla.services.profiling.record import BackToBack, Profile
 
@@ -154,8 +154,45 @@ def test_an_instruction_that_was_read_before_is_not_missed(make_profile: Make) -
     after = make_profile()
     before = replace(after, stages=after.stages | {"language": make_profile(count=1).stages["step"]})
     comparison = compare(before, after)
-    assert comparison.outcome == "not slower"
+    assert (comparison.outcome, comparison.unjudged) == ("not slower", ("language",))
     assert comparison.warnings == ("only one of them has the stage language",)
+
+
+def reading(make_profile: Make, *, ms: float = 1.0, count: int = 24, **fields: object) -> Profile:
+    """A profile whose two stages of the language ran ``count`` times and took ``ms``."""
+    made = make_profile(**fields)
+    took = make_profile({"step": ms}, count=count).stages["step"]
+    return replace(made, stages=made.stages | {"tokenize": took, "language": took})
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_of_a_robot_that_is_only_watched_the_language_is_not_judged_and_that_is_said(
+    make_profile: Make, files: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    watched = reading(make_profile, count=1, mode="attached") if count else make_profile(mode="attached")
+    assert main(["compare", *files(watched, watched)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "not judged: tokenize, language" in shown
+    assert "no difference of 5% and 0.05 ms seen in the median of any stage that was judged" in shown
+    page = page_of(watched, watched)
+    assert "Nothing is slower; not judged: tokenize, language" in page
+
+
+def test_readings_of_the_instruction_are_judged_one_by_one_but_by_a_larger_change(make_profile: Make) -> None:
+    before = reading(make_profile)
+    little, much = (compare(before, reading(make_profile, ms=ms)) for ms in (1.2, 1.4))
+    assert (little.unjudged, little.slower) == ((), ())
+    assert {"tokenize", "language"} == set(much.slower)
+    assert main_stage(much) in ("tokenize", "language")
+
+
+def main_stage(comparison: Comparison) -> str:
+    assert comparison.most_changed is not None
+    return comparison.most_changed.stage
+
+
+def test_a_policy_without_language_is_judged_whole(make_profile: Make) -> None:
+    assert compare(make_profile(), make_profile()).unjudged == ()
 
 
 @pytest.mark.parametrize(
