@@ -21,7 +21,7 @@ from jetvla.runtime.guard.pacer import Wake
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello
 from jetvla.runtime.telemetry.spans import NoSpans, SpanSink
 from jetvla.runtime.telemetry.stage_times import StageTimes
-from jetvla.runtime.telemetry.status import Status
+from jetvla.runtime.telemetry.status import STOPS, Status
 from jetvla.services.journal import EVENT, STAGES
 
 _EVENTS_KEPT = 20
@@ -170,6 +170,7 @@ class GuardReport:
                 continue  # as often as the policy asks; the count tells enough
             if event.kind == "state":
                 self.reason, changed = event.reason, True
+                self._counts[STOPS] += event.state is State.STOPPING
             if event.kind == "state":
                 self._tell(event)
             else:

@@ -15,6 +15,8 @@ from jetvla.runtime.errors import JetvlaError
 
 # The guard reports every half second; a report older than this is the last word of one that no longer runs.
 STALE_S = 3.0
+# Among the counts: how often an armed guard began to stop the robot, whoever asked for it.
+STOPS = "stops"
 
 _log = logging.getLogger(__name__)
 

@@ -149,7 +149,7 @@ class _Measured:
     budget: Budget | None
 
     def profile(self, config: Config, window: Window, engine: EngineFacts | None) -> Profile:
-        figures, stops = window.collector.figures(), window.stops
+        figures, misses = window.collector.figures(), window.collector.misses()
         return Profile(
             schema=SCHEMA,
             mode=self.mode,
@@ -166,15 +166,13 @@ class _Measured:
             stages=figures,
             frames=window.collector.frames(),
             lost=window.lost,
-            stops=stops,
+            stops=window.stops,
             cold_start=(),
             memory=window.memory,
             power=window.power,
             environment=window.before,
             after=window.after,
-            budget=()
-            if self.budget is None
-            else self.budget.judge(figures, window.collector.misses(), sum(stops.values())),
+            budget=() if self.budget is None else self.budget.judge(figures, misses, window.stopped),
         )
 
 

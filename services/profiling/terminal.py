@@ -56,7 +56,7 @@ def headline(profile: Profile) -> str:
 def details(profile: Profile) -> list[str]:
     """Everything else, a line each."""
     lines = [f"{name}: {text}" for name, text in said(profile)]
-    lines += [f"stop of the guard: {fault}, {count} times" for fault, count in profile.stops.items()]
+    lines += [f"fault of the guard: {fault}, {count} times" for fault, count in profile.stops.items()]
     if profile.lost:
         lines.append(f"{profile.lost} spans were overwritten before they were read")
     return lines

@@ -10,9 +10,9 @@ from jetvla.runtime.clock import NS_PER_S, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import Config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.arming import State
-from jetvla.runtime.guard.faults import FAULTS
+from jetvla.runtime.guard.faults import FAULTS, Reaction
 from jetvla.runtime.telemetry.environment import Environment, read_environment
-from jetvla.runtime.telemetry.status import Status, read_status
+from jetvla.runtime.telemetry.status import STOPS, Status, read_status
 from jetvla.services.profiling.budget import Budget
 from jetvla.services.profiling.collector import ONCE, Collector
 from jetvla.services.profiling.memory import peak_mb
@@ -25,13 +25,19 @@ _LOOK_EVERY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was seen."""
+    """What was seen.
+
+    Attributes:
+        stops: faults of the guard by name; or that it was not armed, if none tells why.
+        stopped: how often the guard stopped or held the robot; at least once if it was seen unarmed.
+    """
 
     collector: Collector
     lost: int
     seconds: float
     status: Status
     stops: dict[str, int]
+    stopped: int
     memory: tuple[ProcessMemory, ...]
     power: PowerFigures
     before: Environment
@@ -74,7 +80,8 @@ def observe(
         lost=rings.lost - lost,
         seconds=(ended_ns - began_ns) / NS_PER_S,
         status=status,
-        stops=stops.counted(),
+        stops=stops.faults(),
+        stopped=stops.count(),
         memory=tuple(ProcessMemory(name, peak_mb(pid)) for name, pid in rings.pids.items()),
         power=power.figures(collector.count("age")),
         before=before,
@@ -94,10 +101,17 @@ class _Stops:
         self._armed &= status.state == State.ARMED.value
         return status
 
-    def counted(self) -> dict[str, int]:
-        """Faults by name; or that it was not armed, if none tells why."""
-        faults = {n: c for n in FAULTS if (c := self._newest.get(n, 0) - self._first.get(n, 0)) > 0}
+    def faults(self) -> dict[str, int]:
+        faults = {name: count for name in FAULTS if (count := self._since(name)) > 0}
         return faults if faults or self._armed else {NOT_ARMED: 1}
+
+    def count(self) -> int:
+        """A fault that is found while the robot stops already is no stop more."""
+        holds = (name for name, fault in FAULTS.items() if fault.reaction is Reaction.HOLD)
+        return max(self._since(STOPS) + sum(map(self._since, holds)), 0 if self._armed else 1)
+
+    def _since(self, name: str) -> int:
+        return self._newest.get(name, 0) - self._first.get(name, 0)
 
 
 def require_unlatched(status: Status) -> None:

@@ -165,3 +165,13 @@ def test_a_report_has_the_rung_for_programs_beside_the_words_for_people() -> Non
         status = report.status(State.BOOT, None)
         assert status.rung == rung
         assert status.scheduling == describe(scheduling)
+
+
+def test_a_stop_is_counted_once_whatever_is_found_while_the_robot_stops() -> None:
+    report = GuardReport(FakeClock(), "")
+    stop = Event(0, "state", "stall", State.STOPPING)
+    faults = [Event(0, "fault", "late", State.STOPPING, "stall") for _ in range(3)]
+    for events in ([stop, *faults], [Event(0, "state", "at rest", State.DISARMED)], [stop]):
+        report.events(events)
+    counts = report.status(State.STOPPING, None).counts
+    assert (counts["stops"], counts["stall"]) == (2, 3)

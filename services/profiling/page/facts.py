@@ -67,11 +67,11 @@ def _budget(profile: Profile) -> Verdict:
 
 
 def _stops(profile: Profile) -> Verdict:
-    question = "Did the guard stop?"
+    question = "Did the guard find faults?"
     if not profile.stops:
-        return Verdict(question, "No", "In the time of the measurement.", "good")
+        return Verdict(question, "None", "In the time of the measurement.", "good")
     told = ", ".join(f"{fault} ({count})" for fault, count in profile.stops.items())
-    return Verdict(question, f"{plural(sum(profile.stops.values()), 'stop')}", told, "warning")
+    return Verdict(question, f"{plural(sum(profile.stops.values()), 'fault')}", told, "warning")
 
 
 def _against(comparison: Comparison) -> Verdict:

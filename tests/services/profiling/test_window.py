@@ -77,24 +77,27 @@ def test_what_it_overwrites_meanwhile_is(configured: Callable[..., Path]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("before", "meanwhile", "stops"),
+    ("before", "meanwhile", "stops", "stopped"),
     [
-        (("ARMED", {"stall": 2}), ("ARMED", {"stall": 2}), {}),
-        (("ARMED", {"stall": 2}), ("ARMED", {"stall": 5, "clip": 9}), {"stall": 3}),
-        (("ARMED", {}), ("STOPPING", {"no_camera": 1}), {"no_camera": 1}),
-        (("DISARMED", {"stall": 1}), ("ARMED", {"stall": 1}), {"not armed": 1}),
-        (("ARMED", {}), ("DISARMED", {}), {"not armed": 1}),
+        (("ARMED", {"stall": 2}), ("ARMED", {"stall": 2}), {}, 0),
+        (("ARMED", {"stall": 2, "stops": 1}), ("ARMED", {"stall": 9, "stops": 3, "clip": 9}), {"stall": 7}, 2),
+        (("ARMED", {}), ("STOPPING", {"no_camera": 1, "stops": 1}), {"no_camera": 1}, 1),
+        (("ARMED", {}), ("ARMED", {"instruction_expired": 1}), {"instruction_expired": 1}, 1),
+        (("DISARMED", {"stall": 1}), ("ARMED", {"stall": 1}), {"not armed": 1}, 1),
+        (("DISARMED", {}), ("DISARMED", {"no_camera": 4}), {"no_camera": 4}, 1),
+        (("ARMED", {}), ("DISARMED", {"stops": 1}), {"not armed": 1}, 1),
     ],
-    ids=["goes on", "stopped and armed again", "stopped", "armed late", "disarmed"],
+    ids=["goes on", "armed again", "stopped", "held", "armed late", "never armed", "disarmed"],
 )
 def test_a_guard_that_did_not_follow_the_policy_is_told(
     configured: Callable[..., Path],
     before: tuple[str, dict[str, int]],
     meanwhile: tuple[str, dict[str, int]],
     stops: dict[str, int],
+    stopped: int,
 ) -> None:
     config = load_config(configured())
     written(config, 0)
     reported(config, before[0], **before[1])
     window = observe(config, Rings(config), 0.3, None, lambda: reported(config, meanwhile[0], **meanwhile[1]))
-    assert window.stops == stops
+    assert (window.stops, window.stopped) == (stops, stopped)
