@@ -65,7 +65,7 @@ def details(profile: Profile) -> list[str]:
 def sentence(verdict: Verdict) -> str:
     """One limit and what was measured."""
     if verdict.what == STOPS and verdict.measured is not None:
-        return f"the guard stopped {verdict.measured:g} times, allowed are {verdict.limit:g}"
+        return f"the guard stopped or held the robot {verdict.measured:g} times, allowed are {verdict.limit:g}"
     if verdict.measured is None:
         return f"{verdict.stage} has a limit and never ran"
     if verdict.what.startswith("missed"):

@@ -87,7 +87,7 @@ def test_a_guard_that_stops_holds_no_budget_unless_it_says_how_often(
     budget = written(tmp_path, f"age: {{p99_ms: 1000}}\n{allowed}\n")
     *others, stops = budget.judge(made.stages, {}, stopped)
     assert [v.held for v in (*others, stops)] == [True, held]
-    assert sentence(stops) == f"the guard stopped {stopped} times, allowed are {2 if allowed else 0}"
+    assert sentence(stops) == f"the guard stopped or held the robot {stopped} times, allowed are {2 if allowed else 0}"
     assert f"<td>{stopped}</td>" in page_of(replace(made, budget=(stops,))).replace(' class="number"', "")
     assert budget.judge(made.stages, {}) == tuple(others)
 
