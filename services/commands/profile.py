@@ -75,7 +75,7 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--budget", type=Path, metavar="F", help="limits per stage and of the guard's stops; exit with 1 if one is exceeded")
+    parser.add_argument("--budget", type=Path, metavar="F", help="limits of stages and stops; status 1 if exceeded")
     parser.add_argument("--json", type=Path, metavar="F", help="write figures and samples to F, for 'jetvla compare'")
     parser.add_argument("--html", type=Path, metavar="F", help="write a page that needs nothing else to F")
     parser.add_argument("--against", type=Path, metavar="F", help="a former --json, to be compared with on the page")
