@@ -21,7 +21,7 @@ from jetvla.runtime.guard.pacer import Wake
 from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello
 from jetvla.runtime.telemetry.spans import NoSpans, SpanSink
 from jetvla.runtime.telemetry.stage_times import StageTimes
-from jetvla.runtime.telemetry.status import Status
+from jetvla.runtime.telemetry.status import STOPS, Status
 from jetvla.services.journal import EVENT, STAGES
 
 _EVENTS_KEPT = 20
@@ -63,8 +63,7 @@ class GuardReport:
         self.stages = StageTimes(clock)
         self.spans: SpanSink = NoSpans()
         self._ticks = self._chunks = self._followed = self._clipped = self._connections = 0
-        self._golden: bool | None = None
-        self._policy_bundle = ""
+        self._hello: Hello | None = None
         self._counts: Counter[str] = Counter()
         self._events: deque[str] = deque(maxlen=_EVENTS_KEPT)
         self._audit: AuditLog | None = None
@@ -108,8 +107,7 @@ class GuardReport:
     def hello(self, hello: Hello) -> None:
         """A policy has connected."""
         self._connections += 1
-        self._golden, self.policy = hello.golden_passed, "connected"
-        self._policy_bundle = hello.bundle
+        self._hello, self.policy = hello, "connected"
         verdict = "passed" if hello.golden_passed else "FAILED"
         self.note(f"policy connected; golden self-test {verdict}, error {hello.golden_error:.2g}")
 
@@ -141,7 +139,7 @@ class GuardReport:
         """A tick has decided."""
         self._ticks += 1
         # What another bundle asks for, which cannot be armed, says nothing of this one.
-        if verdict.reason == "policy" and self._policy_bundle == self._bundle:
+        if verdict.reason == "policy" and self._hello is not None and self._hello.bundle == self._bundle:
             self._followed += 1
             self._clipped += bool(verdict.clipped)
         self._ran("guard", began_ns, self._clock.now_ns())
@@ -172,6 +170,7 @@ class GuardReport:
                 continue  # as often as the policy asks; the count tells enough
             if event.kind == "state":
                 self.reason, changed = event.reason, True
+                self._counts[STOPS] += event.state is State.STOPPING
             if event.kind == "state":
                 self._tell(event)
             else:
@@ -236,8 +235,9 @@ class GuardReport:
             followed=self._followed,
             clipped=self._clipped,
             connections=self._connections,
-            golden=self._golden,
+            golden=None if self._hello is None else self._hello.golden_passed,
+            engine_key=None if self._hello is None else self._hello.engine_key,
             audit=audit,
             rung=self.rung,
-            policy_bundle=self._policy_bundle,
+            policy_bundle="" if self._hello is None else self._hello.bundle,
         )

@@ -15,6 +15,8 @@ from jetvla.runtime.errors import JetvlaError
 
 # The guard reports every half second; a report older than this is the last word of one that no longer runs.
 STALE_S = 3.0
+# Among the counts: how often an armed guard began to stop the robot, whoever asked for it.
+STOPS = "stops"
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Status:
         followed: ticks that followed a chunk of this bundle within its time, published or in shadow, since the start.
         clipped: those of them in which the policy asked for more than velocity, range or box allow.
         connections: how often a policy has connected since the start.
+        engine_key: of the engine that the policy runs, 64 hexadecimal digits; None before one has connected.
         golden: what the policy said of its golden self-test; None before one has connected.
         audit: the audit log, as in :class:`jetvla.runtime.audit.log.AuditStatus`; None if none is kept.
         rung: of its scheduling: ``fifo``, ``slice`` or ``plain``.
@@ -66,6 +69,7 @@ class Status:
     audit: dict[str, Any] | None = None
     rung: str = "plain"
     policy_bundle: str = ""
+    engine_key: str | None = None
 
     def age_s(self, now_ns: int) -> float:
         """How old the report is; below zero if it is of another start of the machine."""

@@ -11,7 +11,9 @@ began), guard, publish.
 With --layers, only the engines run, on the bundle's golden observations, and the time goes to the policy's blocks
 ('ViT block 7 MLP'), beside what this machine can do at best.
 
-Ends with status 1 if a limit of --budget was exceeded. docs/PROFILING.md says how to read the figures.
+Ends with status 1 if a limit of --budget was exceeded. With a budget the guard must not stop meanwhile (or at most as
+often as its key 'stops' says), and a frame that the policy acted on and that no command obeyed misses the deadline of
+'age'. docs/PROFILING.md says how to read the figures.
 """
 
 from __future__ import annotations
@@ -73,10 +75,11 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--budget", type=Path, metavar="F", help="limits per stage; exit with 1 if one is exceeded")
+    parser.add_argument("--budget", type=Path, metavar="F", help="limits of stages and stops; status 1 if exceeded")
     parser.add_argument("--json", type=Path, metavar="F", help="write figures and samples to F, for 'jetvla compare'")
     parser.add_argument("--html", type=Path, metavar="F", help="write a page that needs nothing else to F")
     parser.add_argument("--against", type=Path, metavar="F", help="a former --json, to be compared with on the page")
+    parser.add_argument("--force", action="store_true", help="with --against: compare whatever is in both")
 
 
 @ends_cleanly()
@@ -93,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         return layers_report.run(arguments)
     # Nobody wants to measure for minutes and hear then that the figures cannot be kept, judged or compared.
     budget = None if arguments.budget is None else load_budget(arguments.budget)
-    if budget is not None and arguments.engine_only and (others := sorted(budget.stages().keys() - {"step"})):
+    if budget is not None and arguments.engine_only and (others := sorted(budget.limited - {"step"})):
         raise ConfigError(f"--engine-only runs the step alone, and {arguments.budget} limits {', '.join(others)} too")
     page = _Page(arguments)
     for option in ("json", "html"):
@@ -122,6 +125,8 @@ def _require_sense(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--seconds {arguments.seconds:g} is out of range: 0.5 to 86400")
     if arguments.against is not None and arguments.html is None:
         raise ConfigError("--against needs --html, the page that shows the comparison; or use 'jetvla compare'")
+    if arguments.force and arguments.against is None:
+        raise ConfigError("--force needs --against: nothing else is refused that could be forced")
 
 
 def _ways(arguments: argparse.Namespace) -> list[str]:
@@ -181,7 +186,8 @@ class _Page:
     """The HTML file, if one is wanted; the former profile is read at once, so that a wrong one stops nothing later.
 
     Raises:
-        TelemetryError: if it cannot be read, or has nothing in common with a measurement of this kind, here and now.
+        TelemetryError: if it cannot be read, or, without --force, has nothing in common with a measurement of this
+            kind, here and now.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -189,10 +195,15 @@ class _Page:
         from jetvla.services.profiling.comparison import hindrances
         from jetvla.services.profiling.record import read_profile
 
-        self._path, self._bundle = arguments.html, arguments.bundle
+        self._path, self._bundle, self._force = arguments.html, arguments.bundle, arguments.force
         self._former = None if arguments.against is None else read_profile(arguments.against)
-        if self._former is not None and (why := hindrances(self._former, read_environment(), _mode(arguments))):
-            raise TelemetryError(f"{arguments.against} has nothing in common with this measurement: {'; '.join(why)}")
+        if self._former is None or self._force:
+            return
+        if why := hindrances(self._former, read_environment(), _mode(arguments)):
+            raise TelemetryError(
+                f"{arguments.against} has nothing in common with this measurement: {'; '.join(why)}; measure both "
+                "alike, or insist with --force"
+            )
 
     def write(self, profile: Profile) -> None:
         if self._path is None:
@@ -201,5 +212,5 @@ class _Page:
         from jetvla.services.profiling.page import page_of
         from jetvla.services.receipt.page import write_text
 
-        write_text(page_of(profile, self._former), "--html", self._path, self._bundle)
+        write_text(page_of(profile, self._former, self._force), "--html", self._path, self._bundle)
         print(f"page: {self._path}")

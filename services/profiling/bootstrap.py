@@ -33,10 +33,11 @@ _BATCH = 50
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Samples of one run: float64 [n], above 0, in the order in which they were measured; how many came a second."""
+    """Samples of one run: float64 [n], above 0, in the order in which they were measured; how many came a second, or
+    None if each is taken for a block of its own."""
 
     samples: NDArray[np.float64]
-    per_second: float
+    per_second: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def ratio_of_quantiles(before: Run, after: Run, quantile: float, confidence: flo
 
 def block_length(run: Run, quantile: float) -> int:
     """Samples of a block: as many as keep together what is alike, in the middle of the samples as at ``quantile``."""
+    if run.per_second is None:
+        return 1
     sides = (run.samples <= np.quantile(run.samples, q) for q in {0.5, quantile})
     automatic = max(automatic_length(side.astype(np.float64)) for side in sides)
     # Ten blocks of a second are in a run of ten seconds, although the last sample of it may have come too late.

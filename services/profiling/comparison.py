@@ -24,6 +24,9 @@ MIN_TAIL_SAMPLES = 200
 # Nobody acts on less, and the same machine is that much another one an hour later.
 SMALLEST_CHANGE = 0.05
 SMALLEST_CHANGE_MS = 0.05
+# Instructions are read within a moment, too short to be cut into blocks of a second: what the machine did then is in
+# all of the samples.
+SMALLEST_CHANGE_ONCE = 0.25
 SMALLEST = f"{SMALLEST_CHANGE:.0%} and {SMALLEST_CHANGE_MS:g} ms"
 WHOLE_WAY = "age"
 # Without these, nobody knows whether the robot became slower.
@@ -47,22 +50,33 @@ class StageChange:
     @property
     def change(self) -> Change:
         """Of the median."""
-        return judged(self.median, self.after - self.before)
+        return judged(self.median, self.after - self.before, self._smallest)
 
     @property
     def tail_change(self) -> Change:
         """Of the p99."""
-        return judged(self.tail, self.after_p99 - self.before_p99)
+        return judged(self.tail, self.after_p99 - self.before_p99, self._smallest)
+
+    @property
+    def _smallest(self) -> float:
+        return SMALLEST_CHANGE_ONCE if self.stage in ONCE else SMALLEST_CHANGE
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """``warnings``: what else may explain a difference. ``vanished``: stages that ran before, and now did not or hardly
-    did, and how often."""
+    """Of two profiles.
+
+    Attributes:
+        stages: that ran in both.
+        warnings: what else may explain a difference.
+        vanished: stages that ran before, and now did not or hardly did, and how often.
+        unread: stages that run once an instruction, and did not run in both.
+    """
 
     stages: tuple[StageChange, ...]
     warnings: tuple[str, ...]
     vanished: dict[str, str]
+    unread: tuple[str, ...]
 
     @property
     def slower(self) -> tuple[str, ...]:
@@ -71,14 +85,18 @@ class Comparison:
 
     @property
     def unjudged(self) -> tuple[str, ...]:
-        """Stages of which there are too few samples to tell."""
-        return tuple(s.stage for s in self.stages if s.median is None)
+        """Stages of which there are too few samples to tell, or none."""
+        return (*(s.stage for s in self.stages if s.median is None), *self.unread)
+
+    @property
+    def blank(self) -> bool:
+        """No stage could be judged."""
+        return all(s.median is None for s in self.stages)
 
     @property
     def outcome(self) -> Outcome:
         """Of the whole. What did not run did not run in time: a stage that vanished leaves the rest unjudged."""
-        unknown = set(self.unjudged)
-        if self.vanished or not unknown.isdisjoint(_ESSENTIAL) or len(unknown) == len(self.stages):
+        if self.vanished or not set(self.unjudged).isdisjoint(_ESSENTIAL) or self.blank:
             return "not judged"
         return "slower" if self.slower else "not slower"
 
@@ -89,11 +107,11 @@ class Comparison:
         return max(changed, key=lambda s: abs(s.after - s.before), default=None)
 
 
-def judged(ratio: Ratio | None, moved_ms: float) -> Change:
+def judged(ratio: Ratio | None, moved_ms: float, smallest: float = SMALLEST_CHANGE) -> Change:
     """By the interval, if the change is one that counts."""
     if ratio is None or ratio.low <= 1 <= ratio.high:
         return "no difference seen"
-    if 1 / (1 + SMALLEST_CHANGE) < ratio.value < 1 + SMALLEST_CHANGE or abs(moved_ms) < SMALLEST_CHANGE_MS:
+    if 1 / (1 + smallest) < ratio.value < 1 + smallest or abs(moved_ms) < SMALLEST_CHANGE_MS:
         return "no difference seen"
     return "slower" if ratio.value > 1 else "faster"
 
@@ -120,6 +138,7 @@ def compare(before: Profile, after: Profile, force: bool = False) -> Comparison:
         tuple(_changed(name, before, after, each) for name in shared),
         (*refused, *warnings),
         dict(_vanished(before, after)),
+        tuple(name for name in ONCE if name in alone or (after.mode == "attached" and name not in shared)),
     )
 
 
@@ -133,10 +152,9 @@ def hindrances(before: Profile, environment: Environment, mode: Mode) -> list[st
 
 def _differing(before: Profile, after: Profile) -> Iterator[str]:
     yield from (str(d) for d in differences(before.environment, after.environment) if d.grade == "warn")
-    engines = [None if p.engine is None else p.engine.key for p in (before, after)]
     pairs = {
         "bundle": (before.bundle, after.bundle),
-        "engine": tuple(engines),
+        "engine": (before.engine_key, after.engine_key),
         "guard's rate": (before.guard_hz, after.guard_hz),
         "scheduling": (before.scheduling, after.scheduling),
         **{name: (before.setting.get(name), after.setting.get(name)) for name in {**before.setting, **after.setting}},
@@ -181,7 +199,8 @@ def _changed(stage: str, before: Profile, after: Profile, confidence: float) -> 
 def _run(profile: Profile, stage: str) -> Run:
     figures = profile.stages[stage]
     # What took less than the clock tells took that tenth of a microsecond.
-    return Run(np.maximum(np.array(figures.samples_us), 0.1), figures.count / profile.seconds_of(stage))
+    per_second = None if stage in ONCE else figures.count / profile.seconds_of(stage)
+    return Run(np.maximum(np.array(figures.samples_us), 0.1), per_second)
 
 
 def _milliseconds(samples_us: NDArray[np.float64]) -> tuple[float, float]:

@@ -19,13 +19,14 @@ from jetvla.runtime.clock import NS_PER_S, Clock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import EngineError, JetvlaError
 from jetvla.runtime.keys import load_trusted
-from jetvla.runtime.policy.model import Model, open_model
-from jetvla.services.profiling.collector import StageSamples
+from jetvla.runtime.policy.model import Model, Step, open_model
+from jetvla.services.profiling.collector import Misses, StageSamples
 from jetvla.services.profiling.memory import resident_mb
 from jetvla.services.profiling.record import EngineFacts, Figures
 
 STEP, STEP_ON_GPU = "step", "step, GPU"
-_WARM_UP = 20
+# Steps that warm it up. Each reads the instruction anew, as a robot does that hears another one.
+_READINGS = 24
 
 _Found = TypeVar("_Found")
 
@@ -40,10 +41,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """Figures by stage, and the seconds that they are of."""
+    """Figures by stage, the seconds that they are of, and the steps that took longer than their deadline."""
 
     stages: dict[str, Figures]
     seconds: float
+    misses: Misses
 
 
 class EngineProcess:
@@ -51,19 +53,23 @@ class EngineProcess:
 
     Attributes:
         facts: of the engine.
+        key: as a policy's HELLO tells it.
+        readings: nanoseconds of each reading of the instruction, by stage; empty for a policy without language.
     """
 
     def __init__(self, processes: ProcessPoolExecutor, config: Path) -> None:
         self._processes, self._config = processes, config
-        self.facts: EngineFacts = processes.submit(_facts, config).result()
+        told = processes.submit(_told, config).result()
+        self.facts, self.key, self.readings = told.facts, told.key, told.readings
 
-    def run(self, pace: Pace) -> EngineRun:
-        """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more.
+    def run(self, pace: Pace, deadline_ns: int | None = None) -> EngineRun:
+        """Run it on random pictures, which takes the seconds of ``pace`` and at most a step more; a step that takes
+        longer than ``deadline_ns`` is counted.
 
         Raises:
             EngineError: if a step failed.
         """
-        return self._processes.submit(_run, self._config, pace).result()
+        return self._processes.submit(_run, self._config, pace, deadline_ns).result()
 
 
 @contextmanager
@@ -78,20 +84,31 @@ def open_engine(config: Path) -> Iterator[EngineProcess]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    facts: EngineFacts
+    key: str
+    readings: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Opened:
     """In the new process. ``step`` runs one; nanoseconds."""
 
     model: Model
     step: Callable[[], int]
-    facts: EngineFacts
+    told: _Told
 
 
-def _facts(config: Path) -> EngineFacts:
-    return _travelling(lambda: _opened(config).facts)
+def _told(config: Path) -> _Told:
+    return _travelling(lambda: _opened(config).told)
 
 
-def _run(config: Path, pace: Pace) -> EngineRun:
-    return _travelling(lambda: run_at(_opened(config).step, _opened(config).model.gpu_ms, pace, MonotonicClock()))
+def _run(config: Path, pace: Pace, deadline_ns: int | None) -> EngineRun:
+    def work() -> EngineRun:
+        opened = _opened(config)
+        return run_at(opened.step, opened.model.gpu_ms, pace, MonotonicClock(), deadline_ns)
+
+    return _travelling(work)
 
 
 def _travelling(work: Callable[[], _Found]) -> _Found:
@@ -111,13 +128,21 @@ def _opened(path: Path) -> _Opened:
     backend.version()
     before_mb = resident_mb() or 0.0
     model = open_model(bundle, config.policy, MonotonicClock())
-    step = partial(_step, model, *_observation(bundle), config.instruction.text or "")
-    step()
+    infer = partial(model.infer, *_observation(bundle), config.instruction.text or "")
+    infer()
     resident = round((resident_mb() or 0.0) - before_mb, 1)
-    key = model.key.digest().hex()
-    for _ in range(_WARM_UP):
-        step()
-    return _Opened(model, step, EngineFacts(model.key.backend, model.precision, model.variant.name, key, resident))
+    facts = EngineFacts(model.key.backend, model.precision, model.variant.name, resident)
+    readings = _read(model, infer)
+    return _Opened(model, lambda: infer().step_ns, _Told(facts, model.key.digest().hex(), readings))
+
+
+def _read(model: Model, infer: Callable[[], Step]) -> dict[str, tuple[int, ...]]:
+    steps = []
+    for _ in range(_READINGS):
+        model.forget()
+        steps.append(infer())
+    found = {"tokenize": tuple(s.tokenize_ns for s in steps), "language": tuple(s.language_ns for s in steps)}
+    return {name: times for name, times in found.items() if any(times)}
 
 
 def _observation(bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
@@ -128,18 +153,20 @@ def _observation(bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray | No
     return images, np.zeros(len(bundle.manifest.state), np.float32) if bundle.manifest.state else None
 
 
-def _step(model: Model, images: dict[str, np.ndarray], state: np.ndarray | None, sentence: str) -> int:
-    return model.infer(images, state, sentence).step_ns
-
-
-def run_at(step: Callable[[], int], gpu_ms: Callable[[], float | None], pace: Pace, clock: Clock) -> EngineRun:
+def run_at(
+    step: Callable[[], int],
+    gpu_ms: Callable[[], float | None],
+    pace: Pace,
+    clock: Clock,
+    deadline_ns: int | None = None,
+) -> EngineRun:
     """Run ``step``, which tells its nanoseconds, at ``pace``: late by more than a period, the schedule starts anew, as
     the policy's loop does, so that a step that is too slow for its rate runs at its own.
 
     Args:
         gpu_ms: of the last step; None on a CPU.
     """
-    samples = {STEP: StageSamples(), STEP_ON_GPU: StageSamples()}
+    samples = {STEP: StageSamples(deadline_ns), STEP_ON_GPU: StageSamples()}
     period_ns = 0 if pace.rate_hz is None else round(NS_PER_S / pace.rate_hz)
     began_ns = next_ns = clock.now_ns()
     end_ns = began_ns + seconds_to_ns(pace.seconds)
@@ -151,4 +178,5 @@ def run_at(step: Callable[[], int], gpu_ms: Callable[[], float | None], pace: Pa
             samples[STEP_ON_GPU].add(round(ms * 1e6))
     clock.sleep_until_ns(end_ns)
     found = {name: stage.figures() for name, stage in samples.items()}
-    return EngineRun({name: f for name, f in found.items() if f.count}, (clock.now_ns() - began_ns) / NS_PER_S)
+    figures = {name: f for name, f in found.items() if f.count}
+    return EngineRun(figures, (clock.now_ns() - began_ns) / NS_PER_S, samples[STEP].misses())

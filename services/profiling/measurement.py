@@ -27,7 +27,6 @@ from jetvla.services.profiling.record import (
     SCHEMA,
     BackToBack,
     EngineFacts,
-    Figures,
     Frames,
     Mode,
     Moment,
@@ -60,6 +59,9 @@ def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
             window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
         measured = _Measured("saturated" if setting.saturate else "paced", bundle, setting.describe(), budget)
         with open_engine(path) as engine:
+            # The daemons read their instruction once, before the measurement.
+            for stage, times in engine.readings.items():
+                window.collector.replace(stage, times)
             return replace(measured.profile(config, window, engine.facts), cold_start=moments)
 
 
@@ -75,7 +77,13 @@ def profile_running(path: Path, seconds: float, budget: Budget | None) -> Profil
         age_s = status.age_s(now_ns)
         when = f"{age_s:.0f} s old" if age_s >= 0 else "of another start of the machine"
         raise JetvlaError(f"{config.status} is {when}: the guard is not running; start it with 'jetvla run'")
-    bundle = Bundle.open(config.bundle, load_trusted(config.trusted))
+    # The policy has read the whole of it; to read it again would take the robot's cores and change nothing.
+    bundle = Bundle.open(config.bundle, load_trusted(config.trusted), contents=False)
+    if bundle.digest != status.bundle:
+        raise JetvlaError(
+            f"the guard runs the bundle {status.bundle[:12]}, and {config.bundle} is {bundle.digest[:12]} by now; "
+            "restart the daemons, and measure what then runs"
+        )
     window = observe(config, Rings(config), seconds, budget)
     cameras = ", ".join(f"{name}: {camera.kind}" for name, camera in config.cameras.items())
     outputs = ", ".join(output.kind for output in config.guard.outputs)
@@ -92,7 +100,8 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
     with _prepared(setting) as (bundle, path), open_engine(path) as engine:
         before = read_environment()
         without_pause, its_power = _run(engine, Pace(setting.seconds / 2, None))
-        paced, power = _run(engine, Pace(setting.seconds / 2, setting.rate_hz))
+        deadline_ns = None if budget is None else budget.deadlines_ns().get(STEP)
+        paced, power = _run(engine, Pace(setting.seconds / 2, setting.rate_hz), deadline_ns)
         stages = paced.stages | {f"{n}, {BACK_TO_BACK}": figures for n, figures in without_pause.stages.items()}
         return Profile(
             schema=SCHEMA,
@@ -101,6 +110,7 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
             bundle=bundle.digest,
             policy=bundle.manifest.name,
             setting={"pace": f"back to back, and {setting.rate_hz:g} Hz"},
+            engine_key=engine.key,
             engine=engine.facts,
             scheduling="",
             guard_hz=0.0,
@@ -115,26 +125,20 @@ def profile_engine(setting: Setting, budget: Budget | None) -> Profile:
             power=power,
             environment=before,
             after=read_environment(),
-            budget=() if budget is None else budget.judge(stages, _missed(stages, budget)),
+            budget=() if budget is None else budget.judge(stages, {STEP: paced.misses}),
             back_to_back=BackToBack(without_pause.seconds, _rate_hz(without_pause), its_power),
         )
 
 
-def _run(engine: EngineProcess, pace: Pace) -> tuple[EngineRun, PowerFigures]:
+def _run(engine: EngineProcess, pace: Pace, deadline_ns: int | None = None) -> tuple[EngineRun, PowerFigures]:
     """The engine is warm by now: nothing but its steps and pauses is measured."""
     with PowerMeter() as power:
-        run = engine.run(pace)
+        run = engine.run(pace, deadline_ns)
     return run, power.figures(run.stages[STEP].count)
 
 
 def _rate_hz(run: EngineRun) -> float:
     return run.stages[STEP].count / run.seconds
-
-
-def _missed(stages: Mapping[str, Figures], budget: Budget) -> dict[str, int]:
-    """Among the samples that are kept, which are all unless there were very many."""
-    deadlines = {name: ns / 1e3 for name, ns in budget.deadlines_ns().items() if name in stages}
-    return {name: sum(us > limit for us in stages[name].samples_us) for name, limit in deadlines.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class _Measured:
     budget: Budget | None
 
     def profile(self, config: Config, window: Window, engine: EngineFacts | None) -> Profile:
-        figures, missed = window.collector.figures(), window.collector.missed()
+        figures, misses = window.collector.figures(), window.collector.misses()
         return Profile(
             schema=SCHEMA,
             mode=self.mode,
@@ -153,6 +157,7 @@ class _Measured:
             bundle=self.bundle.digest,
             policy=self.bundle.manifest.name,
             setting=self.setting,
+            engine_key=window.status.engine_key,
             engine=engine,
             scheduling=window.status.scheduling,
             guard_hz=config.guard.rate_hz,
@@ -167,7 +172,7 @@ class _Measured:
             power=window.power,
             environment=window.before,
             after=window.after,
-            budget=() if self.budget is None else self.budget.judge(figures, missed),
+            budget=() if self.budget is None else self.budget.judge(figures, misses, window.stopped),
         )
 
 

@@ -14,7 +14,7 @@ from jetvla.runtime.telemetry.environment import Environment
 from jetvla.runtime.telemetry.histogram import RESOLUTION
 from jetvla.services.profiling.series import Series
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[4] = 4
 # Kept of each stage, the newest: two minutes at 30 frames a second, 40 s of a guard at 100 Hz.
 MAX_SAMPLES = 4096
 MAX_FRAMES = 2048
@@ -22,6 +22,10 @@ MAX_FRAMES = 2048
 Mode = Literal["paced", "saturated", "attached", "engine"]
 # In the name of a stage of the engine alone.
 BACK_TO_BACK = "back to back"
+# A limit that is no time and no ratio.
+STOPS = "stops"
+# Among the stops, where no fault says why.
+NOT_ARMED = "not armed"
 _Environment = Annotated[
     Environment, PlainValidator(Environment.from_dict), PlainSerializer(lambda e: e.as_dict(), return_type=dict)
 ]
@@ -87,7 +91,6 @@ class EngineFacts:
     """The engine, as opened once more in a process of its own after the measurement.
 
     Attributes:
-        key: digest of what it is valid for (graph, backend, machine, options), as the link's HELLO tells it.
         resident_mb: what opening it and one step added to the process's resident memory; on a Jetson the GPU's
             memory is the same, elsewhere it is not in here.
     """
@@ -95,7 +98,6 @@ class EngineFacts:
     backend: str
     precision: str
     variant: str
-    key: str
     resident_mb: float
 
 
@@ -135,8 +137,8 @@ class BackToBack:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One limit of the budget. ``measured`` and ``limit`` are milliseconds, or a ratio for ``miss_ratio``; ``measured``
-    is None where the stage never ran, which holds no limit."""
+    """One limit of the budget. ``measured`` and ``limit`` are milliseconds, a ratio for ``miss_ratio``, or a number of
+    :data:`STOPS`; ``measured`` is None where the stage never ran, which holds no limit."""
 
     stage: str
     what: str
@@ -165,23 +167,27 @@ class Profile:
         measured_at: UTC, ISO 8601.
         bundle: digest.
         setting: what else decides the figures (camera, instruction, rates), for people.
-        engine: None where daemons ran that do not tell.
+        engine_key: digest of what the engine is valid for (graph, backend, machine, options), as the policy's HELLO
+            tells it; None where a guard does not tell it.
+        engine: None where daemons ran anyway.
         seconds: that were measured; of the engine alone, as with ``rate_hz`` and ``power``, those at the control rate.
         rate_hz: chunks a second.
         stages: by name, in the order of the table of stages.
         lost: spans that were overwritten before they could be read.
-        stops: faults of the guard during the measurement, and how often.
+        stops: faults of the guard during the measurement, and how often; :data:`NOT_ARMED` once if it was seen
+            unarmed without any.
         environment: at the start.
         after: at the end, for temperatures and throttling.
         back_to_back: the other half of the engine alone; None where daemons ran.
     """
 
-    schema: Literal[3]
+    schema: Literal[4]
     mode: Mode
     measured_at: str
     bundle: str
     policy: str
     setting: dict[str, str]
+    engine_key: str | None
     engine: EngineFacts | None
     scheduling: str
     guard_hz: float

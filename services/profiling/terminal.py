@@ -8,7 +8,7 @@ from rich.text import Text
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
 from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
-from jetvla.services.profiling.record import Profile, Verdict
+from jetvla.services.profiling.record import STOPS, Profile, Verdict
 from jetvla.services.profiling.wording import milliseconds, said
 
 _STYLES = {"slower": "red", "faster": "green", "no difference seen": "dim"}
@@ -64,6 +64,8 @@ def details(profile: Profile) -> list[str]:
 
 def sentence(verdict: Verdict) -> str:
     """One limit and what was measured."""
+    if verdict.what == STOPS and verdict.measured is not None:
+        return f"the guard stopped or held the robot {verdict.measured:g} times, allowed are {verdict.limit:g}"
     if verdict.measured is None:
         return f"{verdict.stage} has a limit and never ran"
     if verdict.what.startswith("missed"):
@@ -93,6 +95,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     _line(console, most(comparison), "bold")
     if comparison.outcome == "not judged":
         _line(console, f"not judged: {unjudged(comparison)}", "red")
+    elif comparison.unjudged:
+        _line(console, f"not judged: {', '.join(comparison.unjudged)}", "yellow")
 
 
 def unjudged(comparison: Comparison) -> str:
@@ -115,10 +119,11 @@ def outcome(s: StageChange) -> str:
 def most(comparison: Comparison) -> str:
     """The stage that changed most, in words."""
     s = comparison.most_changed
-    if len(comparison.unjudged) == len(comparison.stages):
+    if comparison.blank:
         return "no stage has enough samples in both profiles"
     if s is None or s.median is None:
-        return f"no difference of {SMALLEST} seen in the median of any stage"
+        which = "any stage that was judged" if comparison.unjudged else "any stage"
+        return f"no difference of {SMALLEST} seen in the median of {which}"
     return (
         f"changed most: {s.stage}, {s.change} by {milliseconds(abs(s.after - s.before))} ms (p50), "
         f"{s.median.value:.2f} times"

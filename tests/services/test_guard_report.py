@@ -48,11 +48,12 @@ def test_ticks_that_follow_another_bundle_do_not_count() -> None:
 def test_every_policy_that_connects_says_how_its_golden_samples_did() -> None:
     report = GuardReport(FakeClock(), "ab" * 32)
     before = report.status(State.BOOT, None)
-    assert (before.golden, before.connections) == (None, 0)
+    assert (before.golden, before.engine_key, before.connections) == (None, None, 0)
     report.hello(Hello("ab" * 32, "cd" * 32, True, 0.1))
-    report.hello(Hello("ab" * 32, "cd" * 32, False, 9.0))
+    report.hello(Hello("ab" * 32, "ef" * 32, False, 9.0))
     status = report.status(State.DISARMED, None)
-    assert (status.golden, status.connections, status.policy) == (False, 2, "connected")
+    assert (status.golden, status.engine_key, status.connections) == (False, "ef" * 32, 2)
+    assert status.policy == "connected"
     assert any("golden self-test FAILED, error 9" in event for event in status.events)
 
 
@@ -175,3 +176,13 @@ def test_a_report_has_the_rung_for_programs_beside_the_words_for_people() -> Non
         status = report.status(State.BOOT, None)
         assert status.rung == rung
         assert status.scheduling == describe(scheduling)
+
+
+def test_a_stop_is_counted_once_whatever_is_found_while_the_robot_stops() -> None:
+    report = GuardReport(FakeClock(), "")
+    stop = Event(0, "state", "stall", State.STOPPING)
+    faults = [Event(0, "fault", "late", State.STOPPING, "stall") for _ in range(3)]
+    for events in ([stop, *faults], [Event(0, "state", "at rest", State.DISARMED)], [stop]):
+        report.events(events)
+    counts = report.status(State.STOPPING, None).counts
+    assert (counts["stops"], counts["stall"]) == (2, 3)

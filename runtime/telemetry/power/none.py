@@ -12,6 +12,7 @@ class NoSource:
     """Readings that hold nothing but the reason."""
 
     name = "none"
+    measures_power = False
 
     def __init__(self, reason: str, clock: Clock) -> None:
         self._reason, self._clock = reason, clock

@@ -73,6 +73,10 @@ class PowerSource(Protocol):
 
     name: str
 
+    @property
+    def measures_power(self) -> bool:
+        """Whether a reading with power may yet come."""
+
     def read(self) -> Reading:
         """The present reading. Never fails and never repeats an old one: then it is empty, and ``note`` says why."""
 

@@ -43,6 +43,11 @@ class Tegrastats:
         self._thread = threading.Thread(target=self._work, name="tegrastats", daemon=True)
         self._thread.start()
 
+    @property
+    def measures_power(self) -> bool:
+        """Whether it lives."""
+        return self._child.poll() is None
+
     def read(self) -> Reading:
         """The newest line, if tegrastats lives and is not silent."""
         newest, now_ns = self._newest, self._clock.now_ns()

@@ -30,13 +30,13 @@ class Jitter:
     facts: tuple[tuple[str, Cell], ...]
 
 
-def page_of(profile: Profile, former: Profile | None = None) -> str:
+def page_of(profile: Profile, former: Profile | None = None, force: bool = False) -> str:
     """HTML text of ``profile``, compared with ``former`` if there is one; the same for the same profiles.
 
     Raises:
-        TelemetryError: if the two cannot be compared.
+        TelemetryError: if the two cannot be compared, and not ``force``.
     """
-    comparison: Comparison | None = None if former is None else compare(former, profile)
+    comparison: Comparison | None = None if former is None else compare(former, profile, force)
     before = {} if former is None else former.stages
     axis = axis_of({**profile.stages, **{f"former {name}": f for name, f in before.items()}})
     script = (_HERE / "profile.js").read_text(encoding="utf-8")

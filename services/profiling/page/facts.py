@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from jetvla.services.profiling.bootstrap import CONFIDENCE, Ratio
-from jetvla.services.profiling.collector import ONCE
 from jetvla.services.profiling.comparison import SMALLEST, WHOLE_WAY, Change, Comparison, StageChange
-from jetvla.services.profiling.record import Profile
+from jetvla.services.profiling.record import STOPS, Profile
 from jetvla.services.profiling.record import Verdict as Limit
 from jetvla.services.profiling.terminal import most, sentence, unjudged
 from jetvla.services.profiling.wording import energy, milliseconds, temperatures, throttling
@@ -81,9 +80,8 @@ def _against(comparison: Comparison) -> Verdict:
         return Verdict(question, "Not judged", f"{unjudged(comparison)}.", "bad" if comparison.vanished else "warning")
     if slower:
         return Verdict(question, f"Slower: {', '.join(slower)}", most(comparison), "bad")
-    unknown = [name for name in comparison.unjudged if name not in ONCE]
-    if unknown:
-        return Verdict(question, f"Nothing is slower; not judged: {', '.join(unknown)}", most(comparison), "plain")
+    if unknown := ", ".join(comparison.unjudged):
+        return Verdict(question, f"Nothing is slower; not judged: {unknown}", most(comparison), "plain")
     return Verdict(question, "Nothing is slower", most(comparison), "good")
 
 
@@ -119,12 +117,14 @@ def _limits(profile: Profile) -> Section:
 
 
 def _limit(v: Limit) -> tuple[Cell, ...]:
-    ratio = v.what.startswith("missed")
-    limit, measured = (
-        "–" if value is None else f"{value:.2%}" if ratio else f"{milliseconds(value)} ms"
-        for value in (v.limit, v.measured)
-    )
+    limit, measured = ("–" if value is None else _amount(v, value) for value in (v.limit, v.measured))
     return (v.stage, v.what, limit, measured, Badge("held", "good") if v.held else Badge("exceeded", "bad"))
+
+
+def _amount(v: Limit, value: float) -> str:
+    if v.what == STOPS:
+        return f"{value:g}"
+    return f"{value:.2%}" if v.what.startswith("missed") else f"{milliseconds(value)} ms"
 
 
 def _comparison(comparison: Comparison) -> Section:
@@ -197,6 +197,6 @@ def _environment(profile: Profile) -> Section:
             ("Virtual machine", {None: "not known", True: "yes", False: "no"}[e.hypervisor]),
             ("Load at the start", "not known" if e.load is None else f"{e.load:.1f} of {e.cores} cores"),
             ("Versions", ", ".join(f"{name} {version}" for name, version in e.versions)),
-            ("Engine's key", profile.engine.key if profile.engine else "running daemons do not tell it"),
+            ("Engine's key", profile.engine_key or "the guard does not tell it"),
         ),
     )

@@ -98,6 +98,12 @@ def test_a_block_is_a_second_at_least_and_longer_where_samples_are_alike_for_lon
     assert ratio_of_quantiles(Run(alone.samples[:299], RATE_HZ), alone, 0.5, EACH) is None
 
 
+def test_what_is_read_in_a_moment_has_a_block_for_each_sample() -> None:
+    alike = Run(wandering(np.random.default_rng(0), 3.0)[:24], None)
+    assert block_length(alike, 0.5) == 1
+    assert ratio_of_quantiles(alike, alike, 0.5, EACH) is not None
+
+
 def test_the_automatic_length_is_that_of_an_autoregressive_process() -> None:
     """Politis and White: for a correlation of r between neighbours it is (6 r² n / (1 - r²)²)^(1/3), asymptotically."""
     count, kept, lengths = 10_000, 0.8, []

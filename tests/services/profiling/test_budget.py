@@ -10,6 +10,8 @@ import pytest
 
 from jetvla.runtime.errors import ConfigError
 from jetvla.services.profiling.budget import Budget, load_budget
+from jetvla.services.profiling.collector import Misses
+from jetvla.services.profiling.page import page_of
 from jetvla.services.profiling.record import Profile
 from jetvla.services.profiling.terminal import sentence
 
@@ -30,6 +32,7 @@ def written(folder: Path, text: str) -> Budget:
         ("age: {}\n", 1, "no limit is given"),
         ("", 1, "no stage has a limit"),
         ("age: {deadline_ms: 5, miss_ratio: 1}\n", 1, "miss_ratio"),
+        ("age: {p50_ms: 5}\nstops: -1\n", 2, "stops"),
     ],
 )
 def test_a_mistake_is_named_by_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
@@ -64,8 +67,9 @@ def test_misses_are_allowed_up_to_their_ratio(tmp_path: Path, make_profile: Call
     stages = make_profile(count=200).stages
     budget = written(tmp_path, "age: {deadline_ms: 15, miss_ratio: 0.01}")
     assert budget.deadlines_ns() == {"age": 15_000_000}
-    assert [budget.judge(stages, {"age": missed})[0].held for missed in (0, 2, 3)] == [True, True, False]
-    assert "missed 15 ms in 1.50% of the cases, allowed are 1.00%" in sentence(budget.judge(stages, {"age": 3})[0])
+    judged = [budget.judge(stages, {"age": Misses(missed, 200)})[0] for missed in (0, 2, 3)]
+    assert [verdict.held for verdict in judged] == [True, True, False]
+    assert "missed 15 ms in 1.50% of the cases, allowed are 1.00%" in sentence(judged[2])
 
 
 def test_a_stage_that_never_ran_holds_no_limit(tmp_path: Path, make_profile: Callable[..., Profile]) -> None:
@@ -73,3 +77,21 @@ def test_a_stage_that_never_ran_holds_no_limit(tmp_path: Path, make_profile: Cal
     (verdict,) = written(tmp_path, "age: {max_ms: 1000}").judge(stages, {})
     assert not verdict.held
     assert sentence(verdict) == "age has a limit and never ran"
+
+
+@pytest.mark.parametrize(("allowed", "stopped", "held"), [("", 0, True), ("", 1, False), ("stops: 2", 2, True)])
+def test_a_guard_that_stops_holds_no_budget_unless_it_says_how_often(
+    tmp_path: Path, make_profile: Callable[..., Profile], allowed: str, stopped: int, held: bool
+) -> None:
+    made = make_profile()
+    budget = written(tmp_path, f"age: {{p99_ms: 1000}}\n{allowed}\n")
+    *others, stops = budget.judge(made.stages, {}, stopped)
+    assert [v.held for v in (*others, stops)] == [True, held]
+    assert sentence(stops) == f"the guard stopped or held the robot {stopped} times, allowed are {2 if allowed else 0}"
+    assert f"<td>{stopped}</td>" in page_of(replace(made, budget=(stops,))).replace(' class="number"', "")
+    assert budget.judge(made.stages, {}) == tuple(others)
+
+
+def test_a_file_may_limit_stops_alone(tmp_path: Path) -> None:
+    assert written(tmp_path, "stops: 0").limited == {"stops"}
+    assert written(tmp_path, "step: {p50_ms: 1}").limited == {"step"}

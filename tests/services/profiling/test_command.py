@@ -66,7 +66,7 @@ def profile(bundle: Path, *options: object) -> int:
         (["B", "--json", "B/manifest.json"], "would alter the bundle"),
         (["B", "--budget", "none.yaml"], "cannot read none.yaml"),
         (["B", "--budget", "wrong.yaml"], "wrong.yaml:1: stepp: unknown key"),
-        (["B", "--engine-only", "--budget", "age.yaml"], "age.yaml limits age too"),
+        (["B", "--engine-only", "--budget", "age.yaml"], "age.yaml limits age, stops too"),
         *((["B", "--layers", *words], f"{words[0]} has no meaning with --layers") for words in LAYERLESS),
         (["B", "--engine-only", "--camera", "video:a.mp4"], "--camera has no meaning with --engine-only"),
         (["B", "--engine-only", "--threads", "1"], "--threads has no meaning with --engine-only"),
@@ -74,7 +74,8 @@ def profile(bundle: Path, *options: object) -> int:
         *((["B", "--rate", "10", "--camera", c], f"--rate has no meaning with --camera {c}") for c in PACED_BY_ITSELF),
         (["--config", "c.yaml", "--rate", "10"], "--rate has no meaning with --config"),
         (["--config", "c.yaml", "--camera", "ros:/x"], "--camera has no meaning with --config"),
-        (["B", "--html", "x.html", "--against", "other.json"], "way of measuring: attached and paced"),
+        (["B", "--html", "x.html", "--against", "other.json"], "attached and paced; measure both alike, or insist"),
+        (["B", "--html", "x.html", "--force"], "--force needs --against"),
         (["B", "--html", "x.html", "--against", "none.json"], "none.json cannot be read"),
     ],
 )
@@ -89,7 +90,7 @@ def test_what_has_no_sense_is_refused_before_anything_is_measured(
     monkeypatch.chdir(signed_bundle.parent)
     signed_bundle.rename("B")
     Path("wrong.yaml").write_text("stepp: {p50_ms: 1}\n")
-    Path("age.yaml").write_text("age: {p50_ms: 1}\nstep: {p50_ms: 1}\n")
+    Path("age.yaml").write_text("age: {p50_ms: 1}\nstep: {p50_ms: 1}\nstops: 0\n")
     Path("other.json").write_text(make_profile(count=3, mode="attached").as_json())
     trusted = [] if "--config" in words else ["--trusted", "keys"]
     assert main(["profile", *words, *trusted]) == 1
@@ -155,6 +156,27 @@ def test_a_packed_bundle_is_profiled_and_an_unsigned_one_where_the_user_says_so(
     assert not (signed_bundle / SIGNATURE).exists()
 
 
+def test_a_former_profile_of_another_way_is_compared_where_the_user_insists(
+    signed_bundle: Path, make_profile: Callable[..., Profile]
+) -> None:
+    former, page = signed_bundle.parent / "former.json", signed_bundle.parent / "page.html"
+    former.write_text(make_profile(mode="attached").as_json())
+    words = ["--engine-only", "--seconds", 1, "--html", page, "--against", former]
+    assert profile(signed_bundle, *words) == 1
+    assert not page.exists()
+    assert profile(signed_bundle, *words, "--force") == 0
+    assert "way of measuring: attached and engine" in page.read_text()
+
+
+def test_the_instruction_is_read_often_enough_to_be_judged(signed_bundle: Path) -> None:
+    figures, budget = signed_bundle.parent / "read.json", signed_bundle.parent / "budget.yaml"
+    budget.write_text("language: {deadline_ms: 0.000001, miss_ratio: 0.5}\nstops: 1000000\n")
+    assert profile(signed_bundle, "--seconds", 1, "--json", figures, "--budget", budget) == 1
+    made = read_profile(figures)
+    assert [made.stages[name].count for name in ("tokenize", "language")] == [24, 24]
+    assert [(v.stage, v.measured) for v in made.exceeded] == [("language", 1.0)]
+
+
 def test_saturated_the_policy_answers_more_often_than_the_camera_would(signed_bundle: Path) -> None:
     """At one picture a second there is one chunk a second, unless pictures come as fast as they can be answered."""
     figures = signed_bundle.parent / "saturated.json"
@@ -182,6 +204,8 @@ def test_running_daemons_are_watched_and_go_on(
     made: Profile = read_profile(figures)
     assert made.mode == "attached"
     assert made.engine is None
+    assert made.engine_key == read_status(load_config(path).status).engine_key
+    assert made.engine_key is not None
     assert made.stages["guard"].count > 10
     assert made.stages["step"].count > 1
     assert ticks >= made.stages["guard"].count

@@ -154,8 +154,41 @@ def test_an_instruction_that_was_read_before_is_not_missed(make_profile: Make) -
     after = make_profile()
     before = replace(after, stages=after.stages | {"language": make_profile(count=1).stages["step"]})
     comparison = compare(before, after)
-    assert comparison.outcome == "not slower"
+    assert (comparison.outcome, comparison.unjudged) == ("not slower", ("language",))
     assert comparison.warnings == ("only one of them has the stage language",)
+
+
+def reading(make_profile: Make, *, ms: float = 1.0, count: int = 24, **fields: object) -> Profile:
+    """A profile whose two stages of the language ran ``count`` times and took ``ms``."""
+    made = make_profile(**fields)
+    took = make_profile({"step": ms}, count=count).stages["step"]
+    return replace(made, stages=made.stages | {"tokenize": took, "language": took})
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_of_a_robot_that_is_only_watched_the_language_is_not_judged_and_that_is_said(
+    make_profile: Make, files: Callable[..., list[str]], capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    watched = reading(make_profile, count=1, mode="attached") if count else make_profile(mode="attached")
+    assert main(["compare", *files(watched, watched)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "not judged: tokenize, language" in shown
+    assert "no difference of 5% and 0.05 ms seen in the median of any stage that was judged" in shown
+    page = page_of(watched, watched)
+    assert "Nothing is slower; not judged: tokenize, language" in page
+
+
+def test_readings_of_the_instruction_are_judged_one_by_one_but_by_a_larger_change(make_profile: Make) -> None:
+    before = reading(make_profile)
+    little, much = (compare(before, reading(make_profile, ms=ms)) for ms in (1.2, 1.4))
+    assert (little.unjudged, little.slower) == ((), ())
+    assert much.slower == ("tokenize", "language")
+    assert much.most_changed is not None
+    assert much.most_changed.stage in much.slower
+
+
+def test_a_policy_without_language_is_judged_whole(make_profile: Make) -> None:
+    assert compare(make_profile(), make_profile()).unjudged == ()
 
 
 @pytest.mark.parametrize(
@@ -179,6 +212,14 @@ def test_another_bundle_or_camera_is_said(make_profile: Make) -> None:
     after = make_profile(bundle="ff" * 32, setting={"camera": "ros", "instruction": "go"})
     warnings = compare(make_profile(), after).warnings
     assert [w.split(":")[0] for w in warnings] == ["bundle", "camera"]
+
+
+def test_another_engine_is_said_also_of_daemons_that_ran_anyway(make_profile: Make) -> None:
+    attached = {"mode": "attached", "engine": None}
+    one, other, untold = (make_profile(**attached, engine_key=key) for key in ("ab" * 32, "cd" * 32, None))
+    assert compare(one, one).warnings == ()
+    assert compare(one, other).warnings == (f"engine: {'ab' * 32} and {'cd' * 32}",)
+    assert compare(one, untold).warnings == (f"engine: {'ab' * 32} and unknown",)
 
 
 def test_what_held_a_machine_back_during_a_measurement_is_said(make_profile: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from jetvla.runtime.clock import FakeClock, MonotonicClock, seconds_to_ns
 from jetvla.runtime.telemetry.power import Reading
 from jetvla.runtime.telemetry.power.rail import Rail
+from jetvla.runtime.telemetry.power.throttling import Throttling
 from jetvla.services.cli import main
 from jetvla.services.profiling import measurement, power
+from jetvla.services.profiling.collector import Misses
+from jetvla.services.profiling.comparison import compare
 from jetvla.services.profiling.engine import STEP, EngineProcess, EngineRun, Pace, run_at
-from jetvla.services.profiling.record import BackToBack, PowerFigures, Profile, read_profile
+from jetvla.services.profiling.record import MAX_SAMPLES, BackToBack, PowerFigures, Profile, read_profile
 from jetvla.services.profiling.wording import energy, said
 
 
@@ -44,6 +48,14 @@ def test_a_step_that_is_too_slow_for_its_rate_runs_at_its_own() -> None:
     assert found.stages[STEP].count == len(began) == 10
 
 
+def test_misses_are_counted_among_all_steps_and_not_only_those_that_are_kept() -> None:
+    clock = FakeClock()
+    slow = [0.02] * 500
+    found = run_at(Steps(clock, *slow, 0.001), lambda: None, Pace(20.0, None), clock, seconds_to_ns(0.01))
+    assert found.stages[STEP].count > MAX_SAMPLES + 500
+    assert found.misses == Misses(500, found.stages[STEP].count)
+
+
 def test_a_step_that_is_fast_enough_runs_at_the_rate() -> None:
     found, began = run(Pace(1.0, 20.0), 0.01)
     assert began == pytest.approx([0.05 * n for n in range(20)])
@@ -66,6 +78,7 @@ class TenWatts:
     """A machine that takes ten watts, whoever asks."""
 
     name = "ten watts"
+    measures_power = True
 
     def read(self) -> Reading:
         return Reading(MonotonicClock().now_ns(), self.name, rails=(Rail("VIN", 10_000),))
@@ -110,6 +123,29 @@ def test_each_half_has_its_own_steps_seconds_and_energy(
     assert other.rate_hz > made.rate_hz
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{other.rate_hz:.1f} steps/s for {other.seconds:.1f} s" in shown
+
+
+class Throttles(TenWatts):
+    """It lowers a clock for a moment: neither at the first reading nor at the last one."""
+
+    def __init__(self) -> None:
+        self._reads = 0
+
+    def read(self) -> Reading:
+        self._reads += 1
+        active = ("gpu-throttle-alert",) if self._reads == 3 else ()
+        return replace(super().read(), throttling=Throttling(active))
+
+
+def test_throttling_in_the_middle_of_a_run_is_told_and_a_comparison_warns(
+    make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "open_power_source", Throttles)
+    with power.PowerMeter() as meter:
+        time.sleep(0.6)
+    made = make_profile()
+    held = replace(made, power=meter.figures(1))
+    assert compare(made, held).warnings == ("the newer measurement was held back by gpu-throttle-alert",)
 
 
 def noting(opened: list[str]) -> Callable[[power.PowerMeter], power.PowerMeter]:

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.telemetry.status import Status, write_status
@@ -43,4 +44,25 @@ def test_a_report_that_is_not_of_now_is_no_running_guard(
     status = Status(written_ns, 1, "ARMED", "", "", None, "", "", 0, 0, {}, {}, [])
     write_status(status, load_config(path).status)
     with pytest.raises(JetvlaError, match=f"{said}: the guard is not running"):
+        measurement.profile_running(path, 1.0, None)
+
+
+def running(path: Path, bundle: str) -> None:
+    """A guard has reported; without rings a measurement cannot go on."""
+    status = Status(time.monotonic_ns(), 1, "ARMED", "", bundle, None, "", "", 0, 0, {}, {}, [])
+    write_status(status, load_config(path).status)
+
+
+def test_another_bundle_than_the_one_that_runs_is_refused(configured: Callable[..., Path]) -> None:
+    path = configured()
+    running(path, "ab" * 32)
+    with pytest.raises(JetvlaError, match=r"the guard runs the bundle abababababab, and .* is .* by now; restart"):
+        measurement.profile_running(path, 1.0, None)
+
+
+def test_beside_a_robot_only_the_manifest_is_read(configured: Callable[..., Path], place: Path) -> None:
+    path = configured()
+    running(path, Bundle.open(place / "bundle", None).digest)
+    next((place / "bundle").rglob("*.onnx")).write_bytes(b"")
+    with pytest.raises(JetvlaError, match="no spans can be read"):
         measurement.profile_running(path, 1.0, None)

@@ -12,11 +12,18 @@ import pytest
 from jetvla.runtime.errors import TelemetryError
 from jetvla.services.profiling.record import FrameStage, Profile, read_profile
 
+DOCS = Path(__file__).parents[3] / "docs"
+
 
 def test_a_profile_is_read_as_it_was_written(tmp_path: Path, make_profile: Callable[..., Profile]) -> None:
     made = make_profile(count=40)
     (tmp_path / "a.json").write_text(made.as_json())
     assert read_profile(tmp_path / "a.json") == made
+
+
+def test_the_example_of_the_documentation_is_a_profile_of_this_version() -> None:
+    example = DOCS / "example-profile.json"
+    assert read_profile(example).as_json() == example.read_text(encoding="utf-8")
 
 
 def test_what_did_not_run_is_still_unknown_after_reading(tmp_path: Path, make_profile: Callable[..., Profile]) -> None:

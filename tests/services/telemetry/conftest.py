@@ -66,6 +66,7 @@ class Tells:
     """A machine's sensors that tell the same each time; the fields are those of :class:`Reading`."""
 
     name = "test"
+    measures_power = False
 
     def __init__(self, **fields: Any) -> None:
         self._reading = Reading(0, self.name, **fields)

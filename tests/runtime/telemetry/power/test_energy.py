@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from jetvla.runtime.clock import seconds_to_ns
 from jetvla.runtime.telemetry.power import EnergyMeter, Reading, Sampler
+from jetvla.runtime.telemetry.power import sampler as sampling
 from jetvla.runtime.telemetry.power.rail import Rail
 from jetvla.runtime.telemetry.power.throttling import Counter, Throttling
 
@@ -89,20 +91,28 @@ def test_energy_lies_between_the_least_and_the_most_power(steps: list[tuple[int,
 
 
 class Played:
-    """A source whose readings go on by a tenth of a second, and throttle after the first."""
+    """A source whose readings go on by a tenth of a second; it counts throttling with each.
+
+    Args:
+        silent: readings at the start that have no power.
+        active: by number of the reading, from 1 on, what lowers a clock then.
+    """
 
     name = "played"
+    measures_power = True
 
-    def __init__(self, throttles: bool = True) -> None:
+    def __init__(self, throttles: bool = True, silent: int = 0, active: Mapping[int, str] | None = None) -> None:
         self._count, self._throttles, self.enough = 0, throttles, threading.Event()
+        self._silent, self._active = silent, active or {}
 
     def read(self) -> Reading:
         self._count += 1
-        if self._count > 5:
+        if self._count > self._silent + 5:
             self.enough.set()
-        throttling = Throttling((), (Counter("oc3", self._count),)) if self._throttles else None
-        at_ns = seconds_to_ns(0.1 * self._count)
-        return Reading(at_ns, self.name, rails=(Rail("VIN", 2000),), throttling=throttling)
+        active = tuple(filter(None, [self._active.get(self._count)]))
+        throttling = Throttling(active, (Counter("oc3", self._count),)) if self._throttles else None
+        rails = (Rail("VIN", 2000),) if self._count > self._silent else ()
+        return Reading(seconds_to_ns(0.1 * self._count), self.name, rails=rails, throttling=throttling)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -112,7 +122,6 @@ def test_a_sampler_measures_beside_what_runs() -> None:
     source = Played()
     with Sampler(source, 0.05) as sampler:
         assert source.enough.wait(60)
-    assert sampler.first is not None
     assert sampler.last is not None
     energy, count = sampler.energy(), sampler.last.t_ns // 10**8
     assert count > 5
@@ -124,3 +133,30 @@ def test_a_sampler_of_a_machine_that_tells_no_throttling_does_not_know() -> None
     with Sampler(Played(throttles=False)) as sampler:
         pass
     assert sampler.held_back() is None
+
+
+def test_a_cooling_device_that_lowers_a_clock_in_the_middle_is_told() -> None:
+    source = Played(active={3: "gpu-throttle-alert", 4: "cpufreq-0"})
+    with Sampler(source, 0.05) as sampler:
+        assert source.enough.wait(60)
+    held = sampler.held_back()
+    assert held is not None
+    assert held[:2] == ("gpu-throttle-alert", "cpufreq-0")
+
+
+def test_a_source_that_needs_a_moment_leaves_no_gap() -> None:
+    source = Played(silent=2)
+    with Sampler(source, 0.05) as sampler:
+        assert source.enough.wait(60)
+    assert sampler.last is not None
+    energy = sampler.energy()
+    assert (energy.gaps, energy.seconds) == (0, pytest.approx(sampler.last.t_ns / 1e9 - 0.3))
+
+
+def test_power_that_does_not_come_is_waited_for_no_longer_than_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "FIRST_S", 0.25)
+    source = Played(silent=8)
+    with Sampler(source, 0.05) as sampler:
+        assert source.enough.wait(60)
+    assert sampler.energy().gaps == 1
+    assert sampler.energy().gap_seconds == pytest.approx(0.3)

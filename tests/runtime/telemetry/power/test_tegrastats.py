@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.errors import TelemetryError
-from jetvla.runtime.telemetry.power import open_power_source
+from jetvla.runtime.telemetry.power import Sampler, open_power_source
 from jetvla.runtime.telemetry.power.rail import Rail
 from jetvla.runtime.telemetry.power.tegrastats import PROGRAM, Tegrastats
 
@@ -115,3 +116,14 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(TelemetryError, match="tegrastats cannot be started: Exec format error"):
         open_power_source("tegrastats", root=tmp_path)
+
+
+def test_its_first_line_is_waited_for_so_that_energy_has_no_gap(tmp_path: Path) -> None:
+    program = tmp_path / PROGRAM
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nwhile sleep 0.1; do echo "{LINE}"; done\n')
+    program.chmod(0o755)
+    with closing(open_power_source("tegrastats", root=tmp_path)) as source, Sampler(source, 1.0) as sampler:
+        until(lambda: sampler.energy().seconds > 0)
+    energy = sampler.energy()
+    assert (energy.rail, energy.gaps, energy.mean_watts) == ("VDD_IN", 0, pytest.approx(5))

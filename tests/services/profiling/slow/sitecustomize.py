@@ -1,4 +1,5 @@
-"""Makes a stage of a daemon 20 ms slower, from outside: with this folder in PYTHONPATH and JETVLA_TEST_SLOW=STAGE."""
+"""Makes a stage 20 ms slower, in a daemon and in the engine alone, from outside: with this folder in PYTHONPATH and
+JETVLA_TEST_SLOW=STAGE."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ PLACES: dict[str, tuple[str, str, str, str, Callable[[Any, Any], bool]]] = {
 
 def _slow_down(stage: str) -> None:
     process, module, owner, method, when = PLACES[stage]
-    if not any(word.startswith("jetvla.services") and process in word for word in sys.orig_argv):
+    daemon = any(word.startswith("jetvla.services") and process in word for word in sys.orig_argv)
+    # The engine in a process of its own is the policy's.
+    if not daemon and not (process == "policy" and "--multiprocessing-fork" in sys.orig_argv):
         return
     kind = getattr(import_module(module), owner)
     real = getattr(kind, method)
