@@ -36,6 +36,11 @@ def engine(patient: Patient) -> Iterator[Finding]:
     except JetvlaError as error:
         yield Finding("engine", False, str(error), remedy)
         return
+    if backend.name == "tensorrt" and not any(r.precision.endswith("fp16") for r in opened.manifest.precision):
+        why = "the bundle has no graph in FP16, for it was built for a CPU"
+        yield Finding(
+            "graphs for a GPU", False, why, "build it again with 'jetvla build --target jetson'", needed=False
+        )
     if compiled is not None:
         yield Finding("engine", True, f"{compiled.entry.candidate} on {backend.name} {backend.version()}")
         return

@@ -12,6 +12,7 @@ import pytest
 
 import jetvla.services
 from jetvla.runtime.config import load_config
+from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import MissingDependency
 from jetvla.runtime.memory.driver import Gpu
 from jetvla.services.cli import main
@@ -269,6 +270,15 @@ def test_an_engine_is_looked_for_under_this_machines_fingerprint(
     change(config, "backend: onnxruntime", "backend: tensorrt")
     finding = only(engine(patient(system, config)))
     assert (finding.ready, finding.needed) == (False, True)
+
+
+def test_a_bundle_for_a_cpu_is_told_on_a_gpu(system: System, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensorrt = SimpleNamespace(name="tensorrt", version=lambda: "10.3.0", machine=Machine.here)
+    monkeypatch.setattr("jetvla.services.doctor.engine.load_backend", lambda name: tensorrt)
+    found = by_name(list(engine(patient(system, config))))
+    assert (found["graphs for a GPU"].ready, found["graphs for a GPU"].needed) == (False, False)
+    assert "--target jetson" in found["graphs for a GPU"].remedy
+    assert found["engine"].needed
 
 
 @pytest.mark.parametrize("name", ["robot.yaml", "my robot.yaml"])
