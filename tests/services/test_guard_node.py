@@ -332,10 +332,14 @@ def test_joint_states_are_feedback_by_name_and_their_end_is_noticed(make: Make) 
     rig.until(lambda: not rig.process.arm(), tell)
     rig.until(lambda: held, tell)
     assert list(held[0].points[0].positions) == [0.25, -0.5], "it holds where the robot is"
-    rig.until(lambda: rig.guard.state is not State.ARMED, lambda: states.publish(joint_state(rig, a=0.25)))
+
+    def tell_half() -> None:
+        states.publish(joint_state(rig, a=0.25))
+
+    rig.until(lambda: rig.guard.state is not State.ARMED, tell_half)
     assert "feedback" in missing(), "one driver died, and another goes on"
-    rig.process._look_at_peers()
-    assert "feedback: the positions that come lack robot_b" in rig.process.report._events
+    noted = "feedback: the positions that come lack robot_b"
+    rig.until(lambda: noted in rig.process.report._events, tell_half)
     rig.until(lambda: "feedback" not in missing(), tell)
     rig.until(lambda: "feedback" in missing())
 
