@@ -9,19 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from jetvla.runtime.telemetry.span_reader import SpanReader
 from jetvla.services.supervisor import GUARD, POLICY
 
+from .judge import assert_legal
 from .rig import Rig, within
 from .settings import Settings
 
 pytestmark = pytest.mark.ros
 
-# 1 m/s^2 in a tick that came one period late.
-LARGEST_CHANGE = 1.0 * 0.02
 Start = Callable[[], Rig]
 
 
@@ -60,9 +58,9 @@ def test_ctrl_c_stops_the_robot_first(start: Start, tmp_path: Path, settings: Se
     finally:
         run.kill()
     assert run.returncode == 0, log
-    speeds = rig.published()
-    assert speeds[-1] == 0
-    assert np.abs(np.diff(speeds)).max() <= LARGEST_CHANGE, "a controlled stop, not a jump to zero"
+    assert rig.published()[-1] == 0
+    # A controlled stop, not a jump to zero.
+    assert_legal(rig.commands())
     assert rig.status().state == "DISARMED"
 
 
