@@ -74,9 +74,10 @@ def beside(bundle: Path, engines: Path, accepted: int = ACCEPTED) -> Beside:
     """
     with site(bundle, engines) as place:
         config = load_config(place.config)
+        clock = MonotonicClock()
+        model = open_model(Bundle.open(config.bundle, None), config.policy, clock)
         with place.log.open("ab") as log, Daemons(place.config, (GUARD,), log) as daemons, _linked(config) as link:
-            guard, clock = daemons.processes[GUARD].pid, MonotonicClock()
-            model = open_model(Bundle.open(config.bundle, None), config.policy, clock)
+            guard = daemons.processes[GUARD].pid
             link.send(Hello(model.bundle.digest, model.key.digest().hex(), True, 0.0))
             loops = open_loop(model, _Nobody(), clock), open_loop(model, link, clock)
             for loop in loops:
