@@ -100,6 +100,7 @@ def _policy(axis: Axis, value: int, config: dict[str, Any], bundles: Path) -> Ca
     def measure() -> Point:
         bundle = bundles / f"{axis}-{value}"
         if not bundle.exists():
+            bundles.mkdir(parents=True, exist_ok=True)
             build_random(config, bundle)
         with (
             TemporaryDirectory(prefix="jetvla-growth-") as engines,
