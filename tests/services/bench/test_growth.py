@@ -87,7 +87,7 @@ def test_the_settings_differ_in_what_their_axis_says() -> None:
 
 def test_a_policy_is_built_run_and_measured(tmp_path: Path) -> None:
     found = _policy("text", 16, end_to_end(64, 1, 16), tmp_path / "bundles")()
-    assert [path.name for path in tmp_path.iterdir()] == ["text-16"]
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["text-16"]
     assert (found.axis, found.value) == ("text", 16)
     assert found.step_ms is not None
     assert found.age_ms is not None
