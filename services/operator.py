@@ -32,7 +32,9 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_timeout_option(parser: argparse.ArgumentParser) -> None:
+def add_guard_options(parser: argparse.ArgumentParser) -> None:
+    """``--config`` and ``--timeout``, the same for every command that asks the guard for something."""
+    add_config_option(parser)
     parser.add_argument(
         "--timeout", type=float, default=10.0, help="seconds to wait for the guard (default: %(default)s)"
     )
@@ -154,3 +156,10 @@ class OperatorConsole:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def ask_guard(service: str, arguments: argparse.Namespace) -> int:
+    """The command that calls ``service`` and prints the answer; errors as of :meth:`OperatorConsole.call`."""
+    with OperatorConsole.of(arguments.config) as console:
+        print(console.call(service, arguments.timeout))
+    return 0

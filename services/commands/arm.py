@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from jetvla.services.operator import OperatorConsole, add_config_option, add_timeout_option
+from jetvla.services.operator import OperatorConsole, add_guard_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="S", help="go on asking for S seconds while the guard refuses to arm"
     )
-    add_config_option(parser)
-    add_timeout_option(parser)
+    add_guard_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
+from functools import partial
 
-from jetvla.services.operator import OperatorConsole, add_config_option, add_timeout_option
+from jetvla.services.operator import add_guard_options, ask_guard
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    add_config_option(parser)
-    add_timeout_option(parser)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    with OperatorConsole.of(arguments.config) as console:
-        print(console.call("reset", arguments.timeout))
-    return 0
+configure, run = add_guard_options, partial(ask_guard, "reset")

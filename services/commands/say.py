@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from jetvla.services.operator import OperatorConsole, add_config_option, add_timeout_option
+from jetvla.services.operator import OperatorConsole, add_guard_options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", help="the sentence; a stop word brings the robot to a controlled stop")
-    add_config_option(parser)
-    add_timeout_option(parser)
+    add_guard_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
