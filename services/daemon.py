@@ -8,7 +8,6 @@ import faulthandler
 import gc
 import logging
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from jetvla.services.journal import BUNDLE, logging_for
 from jetvla.services.reload import Reloader
 from jetvla.services.service_manager import Notifier
 from jetvla.services.store.hold import held
+from jetvla.services.termination import ASKS, EndRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Service:
 
     config: Config
     bundle: Bundle
-    asked: threading.Event
+    asked: EndRequest
     notifier: Notifier
     reloader: Reloader
 
 
 Work = Callable[[Service], None]
-Task = Callable[[Config, threading.Event], None]
+Task = Callable[[Config, EndRequest], None]
 
 
 def run_daemon(
@@ -66,7 +66,7 @@ def run_daemon(
         The exit status: 0 when asked to end, 1 on a user's error.
     """
 
-    def run(path: Path, asked: threading.Event, fields: dict[str, str]) -> None:
+    def run(path: Path, asked: EndRequest, fields: dict[str, str]) -> None:
         notifier, config = Notifier.here(), load_config(path)
         reloader = Reloader(path, config, notifier.reloading, notifier.reloaded)
         # A link of the store may point elsewhere soon; the bundle that it points to now stays as long as it is held.
@@ -87,7 +87,7 @@ def run_task(name: str, purpose: str | None, task: Task, argv: Sequence[str] | N
 def _run(
     name: str,
     purpose: str | None,
-    run: Callable[[Path, threading.Event, dict[str, str]], None],
+    run: Callable[[Path, EndRequest, dict[str, str]], None],
     argv: Sequence[str] | None,
     schedule: Callable[[], object] = lambda: None,
 ) -> int:
@@ -97,9 +97,9 @@ def _run(
     faulthandler.enable()
     schedule()
     with logging_for(name) as fields:
-        asked = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: asked.set())
+        asked = EndRequest()
+        for number in ASKS:
+            signal.signal(number, asked.ask)
         try:
             run(arguments.config, asked, fields)
         except JetvlaError as error:

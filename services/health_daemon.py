@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections.abc import Callable, Sequence
 
 from jetvla.runtime.clock import MonotonicClock
@@ -20,6 +19,7 @@ from jetvla.services.service_manager import Notifier
 from jetvla.services.store.store import Store
 from jetvla.services.store.units import Units, find_units
 from jetvla.services.store.watch import HealthWatch, fresh_status
+from jetvla.services.termination import EndRequest
 
 log = logging.getLogger("jetvla.health")
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def keep_watch(
-    config: Config, asked: threading.Event, find: FindUnits = find_units, notifier: Notifier | None = None
+    config: Config, asked: EndRequest, find: FindUnits = find_units, notifier: Notifier | None = None
 ) -> None:
     """Look once a second until ``asked``. What refuses is said, and tried again; ``notifier`` is told of the trial."""
     clock, notifier = MonotonicClock(), notifier or Notifier.here()

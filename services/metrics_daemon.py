@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -18,6 +17,7 @@ from jetvla.runtime.telemetry.power import open_power_source
 from jetvla.services.daemon import run_task
 from jetvla.services.telemetry.collector import DaemonCollector
 from jetvla.services.telemetry.server import serving
+from jetvla.services.termination import EndRequest
 
 log = logging.getLogger("jetvla.metrics")
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_task("metrics", __doc__, serve_if_wanted, argv)
 
 
-def serve_if_wanted(config: Config, asked: threading.Event) -> None:
+def serve_if_wanted(config: Config, asked: EndRequest) -> None:
     """Serve metrics until ``asked``, unless they are switched off."""
     if (address := config.telemetry.metrics_address) is None:
         log.info("nothing to do: telemetry.metrics is null")
@@ -40,7 +40,7 @@ def serve_if_wanted(config: Config, asked: threading.Event) -> None:
         serve(config, address, asked)
 
 
-def serve(config: Config, address: Address, asked: threading.Event) -> None:
+def serve(config: Config, address: Address, asked: EndRequest) -> None:
     """Serve metrics until ``asked``."""
     os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     if not address.loopback:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from queue import SimpleQueue
-from threading import Event
 
 from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.cameras import ImageTopics
@@ -27,6 +26,7 @@ from jetvla.runtime.policy.state import Proprioception, open_sense
 from jetvla.runtime.ros.installed import check_installed
 from jetvla.services.policy_progress import PolicyProgress
 from jetvla.services.service_manager import Notifier, Unmanaged
+from jetvla.services.termination import EndRequest
 
 log = logging.getLogger("jetvla.policy")
 
@@ -88,7 +88,7 @@ class PolicyProcess:
     def __exit__(self, *_: object) -> None:
         self._resources.close()
 
-    def run(self, asked: Event) -> None:
+    def run(self, asked: EndRequest) -> None:
         """Serve one guard after the other until ``asked``.
 
         Raises:

@@ -9,11 +9,9 @@ import ctypes
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from jetvla.runtime.clock import MonotonicClock
@@ -23,6 +21,7 @@ from jetvla.runtime.limits_config import MAX_STOP_S
 from jetvla.services.companion import Companion
 from jetvla.services.instance import refuse_second
 from jetvla.services.program import program
+from jetvla.services.termination import asked_to_end
 
 GUARD = "guard"
 POLICY = "policy"
@@ -39,6 +38,7 @@ _MODULES = {
 # numpy's threads for large products: neither daemon has any, and each costs memory.
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
+_LOOK_EVERY_S = 0.1
 _STOP_TIMEOUT_S = 2 * MAX_STOP_S
 
 
@@ -127,20 +127,11 @@ def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
         JetvlaError: if a daemon ends by itself; the other has then been stopped.
     """
     refuse_second(load_config(config))
-    asked: list[int] = []
-
-    def ask(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-
-    former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with _metrics(config) as keep_metrics, Daemons(config) as daemons:
-            while not asked and not until():
-                keep_metrics()
-                if (name := daemons.dead()) is not None:
-                    status = daemons.processes[name].returncode
-                    raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")
-                time.sleep(0.1)
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    with asked_to_end() as asked, _metrics(config) as keep_metrics, Daemons(config) as daemons:
+        while not until():
+            keep_metrics()
+            if (name := daemons.dead()) is not None:
+                status = daemons.processes[name].returncode
+                raise JetvlaError(f"the {name} process ended with status {status}; its last lines say why")
+            if asked.wait(_LOOK_EVERY_S):
+                return

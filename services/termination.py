@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+# What asks a process that decides itself when it has ended.
+ASKS = (signal.SIGINT, signal.SIGTERM)
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
+# A signal that comes just before a wait begins does not end it: its handler runs after the wait.
+_LOOK_S = 1.0
+
+
+class EndRequest:
+    """Whether this process was asked to end: set by a signal's handler, looked at and waited for by anybody.
+
+    It is not :class:`threading.Event`, whose ``set`` takes a lock that ``wait`` takes too. A handler runs in the main
+    thread, in the middle of whatever that does: if it was in ``wait``, handler and thread would wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._closed = threading.Lock()
+        self._closed.acquire()
+
+    def set(self) -> None:
+        self._set = True
+        self._open()
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout_s: float = math.inf) -> bool:
+        """Return soon after it is set, at the latest after ``timeout_s``; whether it is."""
+        end_s = time.monotonic() + timeout_s
+        while not self._set and (left_s := end_s - time.monotonic()) > 0:
+            if self._closed.acquire(timeout=min(left_s, _LOOK_S)):
+                self._open()
+        return self._set
+
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """The handler of a signal that asks."""
+        self.set()
+
+    def _open(self) -> None:
+        with suppress(RuntimeError):  # a handler that came in between has done so
+            self._closed.release()
 
 
 @contextmanager
@@ -35,12 +77,12 @@ def ends_cleanly() -> Iterator[None]:
 
 
 @contextmanager
-def asked_to_end() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM has come meanwhile, for what ends by itself then and keeps what it has."""
-    asked: list[int] = []
-    former = {n: signal.signal(n, lambda number, _: asked.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+def asked_to_end() -> Iterator[EndRequest]:
+    """Set once SIGINT or SIGTERM has come meanwhile, for what ends by itself then and keeps what it has."""
+    asked = EndRequest()
+    former = {number: signal.signal(number, asked.ask) for number in ASKS}
     try:
-        yield lambda: bool(asked)
+        yield asked
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -49,5 +91,7 @@ def asked_to_end() -> Iterator[Callable[[], bool]]:
 def _stop(number: int, frame: FrameType | None) -> None:
     for other in _STOPS:
         signal.signal(other, signal.SIG_IGN)
-    print(f"stopped by {signal.Signals(number).name}", file=sys.stderr)
+    # Not by print(), which refuses when it is itself what the signal interrupted.
+    with suppress(OSError):
+        os.write(2, f"stopped by {signal.Signals(number).name}\n".encode())
     raise SystemExit(128 + number)

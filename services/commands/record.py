@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     tap = load_config(arguments.config).tap
     deadline = time.monotonic() + arguments.seconds if arguments.seconds is not None else float("inf")
     with asked_to_end() as asked:
-        recorded = record(tap, arguments.output, lambda: asked() or time.monotonic() > deadline)
+        recorded = record(tap, arguments.output, lambda: asked.is_set() or time.monotonic() > deadline)
     if recorded.ended:
         print("the guard has ended")
     for topic, count in sorted(recorded.counts.items()):

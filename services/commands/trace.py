@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             deadline = time.monotonic() + arguments.seconds
             with asked_to_end() as asked:
-                traced = trace(config, arguments.output, lambda: asked() or time.monotonic() > deadline)
+                traced = trace(config, arguments.output, lambda: asked.is_set() or time.monotonic() > deadline)
     _print(traced)
     print(f"{arguments.output}: {traced.seconds:.1f} s; open it in https://ui.perfetto.dev")
     return 0

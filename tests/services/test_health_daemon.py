@@ -30,6 +30,7 @@ from jetvla.services.store.store import Store
 from jetvla.services.store.units import Unmanaged
 from jetvla.services.store.watch import fresh_status
 from jetvla.services.supervisor import Daemons
+from jetvla.services.termination import EndRequest
 
 from .bundles import Maker
 
@@ -113,7 +114,7 @@ def units(config: Path, tmp_path: Path) -> Iterator[RealUnits]:
 
 @pytest.fixture
 def service(config: Path, units: RealUnits) -> Iterator[threading.Thread]:
-    asked = threading.Event()
+    asked = EndRequest()
     arguments = (load_config(config), asked, lambda read: units)
     thread = threading.Thread(target=health_daemon.keep_watch, args=arguments)
     thread.start()
@@ -205,7 +206,7 @@ def test_a_bundle_that_is_not_the_stores_is_not_watched(
     config: Path, make: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
     config.write_text(config.read_text().replace("bundle: current", "bundle: elsewhere"))
-    asked = threading.Event()
+    asked = EndRequest()
     asked.set()
     with caplog.at_level(logging.INFO):
         health_daemon.keep_watch(load_config(config), asked)
@@ -215,7 +216,7 @@ def test_a_bundle_that_is_not_the_stores_is_not_watched(
 class Listener:
     """Notes what a service manager is told, and asks for the end once it was told so often."""
 
-    def __init__(self, asked: threading.Event, messages: int) -> None:
+    def __init__(self, asked: EndRequest, messages: int) -> None:
         self.told: list[str] = []
         self._asked, self._messages = asked, messages
 
@@ -235,7 +236,7 @@ def test_the_manager_is_told_how_far_a_trial_is(
 
     report = Status(clock.now_ns(), 7, "DISARMED", "", digest, None, "", "", 0, 0, {}, {}, [], 23, policy_bundle=digest)
     write_status(report, loaded.status)
-    asked = threading.Event()
+    asked = EndRequest()
     listener = Listener(asked, 2)
     in_vain = threading.Timer(PATIENCE_S, asked.set)
     in_vain.start()
@@ -252,7 +253,7 @@ def test_the_manager_is_told_how_far_a_trial_is(
 
 def test_without_a_store_the_manager_is_told_so(config: Path, make: Maker) -> None:
     config.write_text(config.read_text().replace("bundle: current", "bundle: elsewhere"))
-    asked = threading.Event()
+    asked = EndRequest()
     listener = Listener(asked, 1)
     health_daemon.keep_watch(load_config(config), asked, notifier=Notifier(listener))
     assert listener.told[0] == "READY=1"
@@ -264,7 +265,7 @@ def test_what_refuses_is_said_once_and_tried_again(
 ) -> None:
     monkeypatch.setattr(health_daemon, "LOOK_EVERY_S", 0.001)
     put(Store(tmp_path / "store"), make(1), make)
-    looks, asked = 0, threading.Event()
+    looks, asked = 0, EndRequest()
 
     class Broken:
         def stop(self) -> None: ...

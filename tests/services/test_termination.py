@@ -2,14 +2,28 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 
-from jetvla.services.termination import ends_cleanly
+from jetvla.services.termination import EndRequest, asked_to_end, ends_cleanly
 
 STOPS = (signal.SIGTERM, signal.SIGHUP)
+# Signals at every moment of a wait, first of all in those in which a lock is held.
+ASK_AT_ANY_MOMENT = """
+import signal
+from jetvla.services.termination import EndRequest
+
+for round in range(20_000):
+    asked = EndRequest()
+    signal.signal(signal.SIGALRM, asked.ask)
+    signal.setitimer(signal.ITIMER_REAL, (1 + round % 60) * 1e-6)
+    while not asked.wait(1e-5):
+        pass
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +35,7 @@ def restored() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", STOPS)
-def test_a_signal_unwinds_the_block(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_unwinds_the_block(number: signal.Signals, capfd: pytest.CaptureFixture[str]) -> None:
     unwound = []
 
     def work() -> None:
@@ -37,7 +51,7 @@ def test_a_signal_unwinds_the_block(number: signal.Signals, capsys: pytest.Captu
         work()
     assert caught.value.code == 128 + number
     assert unwound == [number]
-    assert capsys.readouterr().err == f"stopped by {number.name}\n"
+    assert capfd.readouterr().err == f"stopped by {number.name}\n"
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
@@ -60,3 +74,30 @@ def test_another_thread_leaves_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_a_signal_in_the_middle_of_a_wait_ends_it() -> None:
+    subprocess.run([sys.executable, "-c", ASK_AT_ANY_MOMENT], check=True, timeout=120)
+
+
+def test_who_waits_without_end_is_woken() -> None:
+    asked = EndRequest()
+    Timer(0.05, asked.set).start()
+    assert asked.wait()
+    assert asked.wait()
+
+
+def test_nobody_asked() -> None:
+    with asked_to_end() as asked:
+        assert not asked.wait(0.01)
+        assert not asked.is_set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_asks(number: signal.Signals) -> None:
+    with asked_to_end() as asked:
+        os.kill(os.getpid(), number)
+        assert asked.wait()
+        # It may come again, even while the first is handled.
+        os.kill(os.getpid(), number)
+    assert asked.is_set()

@@ -6,7 +6,6 @@ import logging
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
@@ -18,6 +17,7 @@ from jetvla.runtime.telemetry.address import Address
 from jetvla.services.companion import HEALTHY_S, Companion
 from jetvla.services.metrics_daemon import serve
 from jetvla.services.telemetry.collector import DaemonCollector
+from jetvla.services.termination import EndRequest
 
 from .conftest import Exporter, Robot, Scrape, scrape, wait_for
 
@@ -82,7 +82,7 @@ def test_an_address_that_others_reach_is_warned_about_once(
     robot: Robot, host: str, warned: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.setpriority", lambda *_: None)
-    asked = threading.Event()
+    asked = EndRequest()
     asked.set()
     with caplog.at_level(logging.WARNING):
         serve(robot.config, Address(host, robot.port), asked)
