@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from PIL import Image
@@ -32,10 +34,14 @@ from jetvla.services.store.watch import fresh_status
 from jetvla.services.supervisor import Daemons
 from jetvla.services.termination import EndRequest
 
+from ..faults.broken.sitecustomize import BROKEN
 from .bundles import Maker
 
 # Only for a test that would otherwise hang; nothing here measures speed.
 PATIENCE_S = 120.0
+# Times what a bundle asks for that is too much.
+WILD = 100
+BREAKS = Path(__file__).parent.parent / "faults" / "broken"
 
 
 class RealUnits:
@@ -163,6 +169,79 @@ def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
     assert (store.current, store.trial) == (good, None)
     assert "the golden self-test failed" in next(e.detail for e in store.history.entries() if e.what == "failed")
     assert store.history.highest() == 1
+
+
+def commit_first(store: Store, make: Maker) -> str:
+    """What is gone back to; whether it is any good is not asked."""
+    first = put(store, make(1), make)
+    with changing(store) as changes:
+        changes.commit(first)
+    return first
+
+
+def change(config: Path, section: str, **values: object) -> None:
+    settings = yaml.safe_load(config.read_text())
+    settings[section] |= values
+    config.write_text(yaml.safe_dump(settings))
+
+
+def failure_of(store: Store, digest: str) -> str:
+    wait_for(lambda: store.history.verdict(digest) == "failed")
+    return next(entry.detail for entry in store.history.entries() if entry.what == "failed")
+
+
+def test_a_bundle_that_asks_for_too_much_is_rolled_back(
+    make: Maker, config: Path, units: RealUnits, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    store = Store(tmp_path / "store")
+    change(config, "trial", clipped=0.5)
+    change(config, "policy", precision="fp32")
+    first = commit_first(store, make)
+    wild = put(store, wilder(make(2), make), make)
+    units.start()
+    request.getfixturevalue("service")
+    assert "clipped in" in failure_of(store, wild)
+    wait_for(lambda: store.current == first)
+
+
+def test_a_bundle_that_is_too_slow_is_rolled_back(
+    make: Maker,
+    config: Path,
+    units: RealUnits,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = tmp_path / "order"
+    monkeypatch.setenv(BROKEN, str(order))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(BREAKS), os.environ.get("PYTHONPATH")))))
+    store, clock, path = Store(tmp_path / "store"), MonotonicClock(), load_config(config).status
+    change(config, "trial", missed=2, seconds=10**4)
+    first = commit_first(store, make)
+    slow = put(store, make(2), make)
+    units.start()
+    wait_for(lambda: (seen := fresh_status(path, clock)) and seen.policy_bundle == slow and seen.chunks > 10)
+    order.write_text("slow")
+    request.getfixturevalue("service")
+    assert "missed deadlines, and 2 are allowed" in failure_of(store, slow)
+    wait_for(lambda: store.current == first)
+
+
+def wilder(folder: Path, make: Maker) -> Path:
+    """Sealed anew with a graph, and golden samples, that ask for a hundred times as much."""
+    graph = folder / "step.fp32.onnx"
+    model = onnx.load(graph)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["calm" if name == output.name else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(WILD), "wildly"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["calm", "wildly"], [output.name]))
+    onnx.save(model, graph)
+    with np.load(folder / "golden.npz") as file:
+        arrays = dict(file)
+    np.savez(folder / "golden.npz", **{**arrays, "actions": arrays["actions"] * np.float32(WILD)})
+    make.seal(folder, version=2)
+    return folder
 
 
 def test_a_bundle_that_the_guard_alone_took_up_is_run_before_it_is_kept(
