@@ -18,7 +18,7 @@ from jetvla.runtime.backends.base import Backend
 from jetvla.runtime.bundle import Bundle, digest_file
 from jetvla.runtime.disk import PARTIAL, hidden, sync, take_away
 from jetvla.runtime.engine_entry import CompiledEngine, Entry
-from jetvla.runtime.engine_key import EngineKey
+from jetvla.runtime.engine_key import PASSING, EngineKey
 from jetvla.runtime.errors import EngineError
 
 ENTRY = "entry.json"
@@ -28,6 +28,14 @@ _LOCK = ".lock"
 def engine_key(bundle: Bundle, backend: Backend) -> EngineKey:
     """Under which ``bundle``'s engines of ``backend`` lie: its digest, the library's version and this machine."""
     return EngineKey(bundle.digest, backend.name, backend.version(), backend.machine())
+
+
+def differences(key: EngineKey, former: CompiledEngine) -> str:
+    """What has changed since ``former`` was compiled, such as ``power_mode: 2, was 0``."""
+    was: dict[str, str] = former.entry.key["machine"]
+    now = asdict(key.machine)
+    changed = [name for name in PASSING if now[name] != was.get(name, "")]
+    return "; ".join(f"{name}: {now[name] or 'none'}, was {was.get(name) or 'none'}" for name in changed)
 
 
 class EngineCache:
@@ -59,18 +67,21 @@ class EngineCache:
             raise _damaged(folder, f"{ENTRY} cannot be read: {error}") from error
         if entry.key != _as_json(key):
             raise _damaged(folder, f"{ENTRY} is that of another engine")
-        for name, expected in entry.files.items():
-            if Path(name).name != name or not (folder / name).is_file():
-                raise _damaged(folder, f"{name} is missing")
+        return _checked(folder, entry)
+
+    def former(self, key: EngineKey) -> CompiledEngine | None:
+        """The newest whole entry that only the system's state sets apart from ``key``: CUDA, driver, JetPack or power
+        mode. A library may take it still; how fast it is now nobody has measured. None if there is none.
+        """
+        found: list[tuple[int, CompiledEngine]] = []
+        for path in self.root.glob(f"[!.]*/{ENTRY}"):
             try:
-                same = digest_file(folder / name) == expected
-            except OSError as error:
-                raise _damaged(folder, f"{name} cannot be read: {error.strerror}") from error
-            if not same:
-                raise _damaged(folder, f"{name} is altered")
-        if {entry.step, entry.language} - {None} - entry.files.keys():
-            raise _damaged(folder, f"{ENTRY} names a file without a digest")
-        return CompiledEngine(folder, entry)
+                entry = Entry.model_validate_json(path.read_bytes())
+                if _lasting(entry.key) == _lasting(_as_json(key)):
+                    found.append((path.stat().st_mtime_ns, _checked(path.parent, entry)))
+            except (OSError, ValidationError, EngineError):
+                continue
+        return max(found, key=lambda item: item[0], default=(0, None))[1]
 
     @contextmanager
     def publishing(self, key: EngineKey) -> Iterator[Publication]:
@@ -176,6 +187,27 @@ class Publication:
 def _as_json(key: EngineKey) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(json.dumps(asdict(key)))
     return fields
+
+
+def _lasting(key: dict[str, Any]) -> dict[str, Any]:
+    """Of a key as JSON: what no change of the system's state alters."""
+    machine = {name: value for name, value in key.get("machine", {}).items() if name not in PASSING}
+    return {**key, "machine": machine}
+
+
+def _checked(folder: Path, entry: Entry) -> CompiledEngine:
+    for name, expected in entry.files.items():
+        if Path(name).name != name or not (folder / name).is_file():
+            raise _damaged(folder, f"{name} is missing")
+        try:
+            same = digest_file(folder / name) == expected
+        except OSError as error:
+            raise _damaged(folder, f"{name} cannot be read: {error.strerror}") from error
+        if not same:
+            raise _damaged(folder, f"{name} is altered")
+    if {entry.step, entry.language} - {None} - entry.files.keys():
+        raise _damaged(folder, f"{ENTRY} names a file without a digest")
+    return CompiledEngine(folder, entry)
 
 
 def _bundle_of(path: Path) -> str:

@@ -27,6 +27,9 @@ _INSTRUCTION_SETS = {
     *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"),
 }
 
+# Fields of a machine that change while its hardware, and the inference library, stay what they are.
+PASSING = ("cuda", "driver", "jetpack", "power_mode")
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:

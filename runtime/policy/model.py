@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,13 +15,15 @@ from jetvla.runtime.backends.base import Array, LayerProfile
 from jetvla.runtime.bundle import Bundle, digest_file
 from jetvla.runtime.clock import Clock
 from jetvla.runtime.config import PolicyConfig
-from jetvla.runtime.engine_cache import EngineCache, engine_key
+from jetvla.runtime.engine_cache import EngineCache, differences, engine_key
 from jetvla.runtime.engine_entry import CompiledEngine, Part
 from jetvla.runtime.engine_key import EngineKey
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.manifest import Precision
 from jetvla.runtime.policy.language import Language
 from jetvla.runtime.policy.precision import choose_precision
+
+_log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
@@ -126,7 +129,8 @@ class Model:
 
 
 def open_model(bundle: Bundle, config: PolicyConfig, clock: Clock) -> Model:
-    """Open what ``jetvla compile`` chose for this machine, or else, and for a named precision, the bundle's graphs.
+    """Open what ``jetvla compile`` chose for this machine, or else for a former state of it (another driver or power
+    mode), or else, and for a named precision, the bundle's graphs.
 
     Raises:
         EngineError: if there is no such backend or precision, a graph cannot be loaded, what was compiled is damaged,
@@ -139,8 +143,17 @@ def open_model(bundle: Bundle, config: PolicyConfig, clock: Clock) -> Model:
 
 def choose_variant(bundle: Bundle, backend: Backend, config: PolicyConfig) -> Variant:
     """What :func:`open_model` opens; raises what it raises but for a graph that cannot be loaded."""
-    compiled = EngineCache(config.engines).find(engine_key(bundle, backend))
+    cache, key = EngineCache(config.engines), engine_key(bundle, backend)
+    compiled, former = cache.find(key), None
+    if compiled is None:
+        compiled = former = cache.former(key)
     if compiled is not None and config.precision in ("auto", compiled.entry.precision):
+        if former is not None:
+            _log.warning(
+                "no engine was compiled for this machine as it is now (%s); the former one is used, and may be slower "
+                "than a new one from 'jetvla compile'",
+                differences(key, former),
+            )
         return Variant.compiled(bundle, compiled)
     if not backend.runs_onnx:
         there = "none is" if compiled is None else f"only one in {compiled.entry.precision} is"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from jetvla.runtime.backends import load_backend
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.engine_cache import EngineCache, engine_key
+from jetvla.runtime.engine_cache import EngineCache, differences, engine_key
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.services.doctor.finding import Finding
@@ -32,7 +32,8 @@ def engine(patient: Patient) -> Iterator[Finding]:
     try:
         backend = load_backend(config.policy.backend)
         key = engine_key(opened, backend)
-        compiled = EngineCache(config.policy.engines).find(key)
+        cache = EngineCache(config.policy.engines)
+        compiled = cache.find(key)
     except JetvlaError as error:
         yield Finding("engine", False, str(error), remedy)
         return
@@ -43,6 +44,10 @@ def engine(patient: Patient) -> Iterator[Finding]:
         )
     if compiled is not None:
         yield Finding("engine", True, f"{compiled.entry.candidate} on {backend.name} {backend.version()}")
+        return
+    if (former := cache.former(key)) is not None:
+        why = f"the one of another state of this machine is used ({differences(key, former)})"
+        yield Finding("engine", False, why, remedy, needed=False)
         return
     other = any(config.policy.engines.glob("*/entry.json"))
     why = "none for this bundle, library, driver and power mode" if other else "none was compiled here"

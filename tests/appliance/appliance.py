@@ -207,11 +207,20 @@ def test_another_fingerprint(machine: Machine, row: Row) -> None:
     up(machine)
     after = engines(machine)
     assert set(before) < set(after)
+    mode.write_text("pmode:0001 fmode:quiet\n")
+    # As if it could not be built, or not now.
+    machine.run("systemctl", "mask", "--runtime", "jetvla-compile.service")
+    began_ns = time.monotonic_ns()
+    machine.run("systemctl", "restart", "jetvla.target")
+    up(machine)
+    assert machine.said(POLICY, "power_mode: 0001, was 0002); the former one is used", began_ns)
+    assert engines(machine) == after
+    machine.run("systemctl", "unmask", "--runtime", "jetvla-compile.service")
     mode.unlink()
     machine.run("systemctl", "restart", "jetvla.target")
     up(machine)
     assert engines(machine) == after
-    row.outcome = "compiled for the other; the first one was kept, and used again"
+    row.outcome = "compiled for the other; one that was not built was stood in for; the first one was kept, and used again"
 
 
 def test_crash_loop(machine: Machine, row: Row) -> None:

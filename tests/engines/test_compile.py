@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,10 +24,15 @@ from jetvla.engines.compile_judge import Judge, Tally
 from jetvla.runtime.backends import EngineOptions, load_backend
 from jetvla.runtime.backends.fake_tensorrt import FakeTensorRt, installed, run_onnx
 from jetvla.runtime.bundle import MANIFEST, Bundle, digest_file
+from jetvla.runtime.clock import MonotonicClock
+from jetvla.runtime.config import PolicyConfig
 from jetvla.runtime.engine_cache import EngineCache, engine_key
 from jetvla.runtime.engine_entry import CompiledEngine
+from jetvla.runtime.engine_key import Machine
 from jetvla.runtime.errors import EngineError
 from jetvla.runtime.memory.fake import FakeMemory
+from jetvla.runtime.policy.golden import run_golden
+from jetvla.runtime.policy.model import open_model
 
 QUICK = CompileOptions(rounds=2, threads=1)
 
@@ -222,6 +227,31 @@ def test_tensorrt_builds_a_plan_for_each_precision_and_keeps_the_winner(
     assert trt.calls.count("clear TF32") == 4
     assert f"build level 5 workspace {64 << 20} timings 0" in trt.calls
     assert actions(engine, jetson_bundle, "tensorrt") < 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tensorrt"])
+def test_after_a_change_of_the_machine_the_former_engine_is_used_until_there_is_a_new_one(
+    name: str,
+    jetson_bundle: Bundle,
+    cache: EngineCache,
+    trt: FakeTensorRt,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = PolicyConfig.model_validate({"backend": name, "engines": str(cache.root), "threads": 1})
+    former = compiled(jetson_bundle, name, cache)
+    here = Machine.here()
+    monkeypatch.setattr(Machine, "here", lambda: replace(here, power_mode="2", driver="540.4"))
+    model = open_model(jetson_bundle, config, MonotonicClock())
+    assert model.variant.step == former.step(jetson_bundle)
+    assert "driver: 540.4, was none; power_mode: 2, was none" in caplog.text
+    assert run_golden(model).passed
+
+    caplog.clear()
+    new = compiled(jetson_bundle, name, cache)
+    assert new.folder != former.folder
+    assert open_model(jetson_bundle, config, MonotonicClock()).variant.step == new.step(jetson_bundle)
+    assert caplog.text == ""
 
 
 def test_int8_that_is_hardly_faster_is_not_kept(

@@ -16,7 +16,7 @@ import pytest
 from jetvla.runtime import engine_cache
 from jetvla.runtime.backends import load_backend
 from jetvla.runtime.bundle import Bundle
-from jetvla.runtime.engine_cache import ENTRY, EngineCache, engine_key
+from jetvla.runtime.engine_cache import ENTRY, EngineCache, differences, engine_key
 from jetvla.runtime.engine_entry import CandidateReport, CompiledEngine, Entry
 from jetvla.runtime.engine_key import EngineKey, Machine
 from jetvla.runtime.errors import EngineError
@@ -83,6 +83,37 @@ def alter(name: str) -> Callable[[Path], None]:
 def name_another_file(folder: Path) -> None:
     entry = json.loads((folder / ENTRY).read_text())
     (folder / ENTRY).write_text(json.dumps({**entry, "step": "../step.plan"}))
+
+
+def in_state(**state: str) -> EngineKey:
+    return replace(KEY, machine=replace(KEY.machine, **state))
+
+
+def test_a_former_engine_is_that_of_the_same_machine_in_another_state(cache: EngineCache) -> None:
+    now = in_state(power_mode="2", jetpack="R36 (release), REVISION: 4.4")
+    assert cache.former(now) is None
+    publish(cache, replace(KEY, graph="cd" * 32))
+    publish(cache, replace(KEY, backend_version="10.13.3.9"))
+    publish(cache, in_state(gpu="Thor"))
+    publish(cache, in_state(compute_capability="11.0"))
+    publish(cache, replace(KEY, options=(("threads", "2"),)))
+    assert cache.former(now) is None
+    published = publish(cache)
+    assert cache.former(now) == published
+    assert differences(now, published) == "jetpack: R36 (release), REVISION: 4.4, was none; power_mode: 2, was none"
+    assert cache.find(now) is None
+
+
+def test_the_newest_former_engine_that_is_whole_is_taken(cache: EngineCache) -> None:
+    names = ["one", "two", "three"]
+    made = [publish(cache, in_state(power_mode=name)) for name in names]
+    for second, engine in enumerate(made):
+        os.utime(engine.folder / ENTRY, (second, second))
+    assert cache.former(KEY) == made[2]
+    alter("step.fp16.plan")(made[2].folder)
+    assert cache.former(KEY) == made[1]
+    (made[1].folder / ENTRY).write_text("{")
+    assert cache.former(KEY) == made[0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -298,12 +299,19 @@ def test_on_an_appliance_the_service_compiles(
 
 
 @pytest.mark.build
-def test_a_compiled_engine_is_found(system: System, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_compiled_engine_is_found(
+    system: System, config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnx")
     assert main(["compile", "--config", str(config), "--rounds", "2"]) == 0
     finding = only(engine(patient(system, config)))
     assert finding.ready
     assert " on onnxruntime " in finding.detail
+    here = Machine.here()
+    monkeypatch.setattr(Machine, "here", lambda: replace(here, power_mode="2"))
+    finding = only(engine(patient(system, config)))
+    assert (finding.ready, finding.needed) == (False, False)
+    assert "power_mode: 2, was" in finding.detail
 
 
 def test_a_camera_that_is_away(system: System, config: Path) -> None:
