@@ -517,7 +517,7 @@ def test_the_second_of_two_builds_gives_way(place: Path, refused: Callable[..., 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_build_that_is_stopped_leaves_nothing(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     def stop(*ignored: Any) -> None:
         assert [path.name for path in (place / "out").iterdir()] == [".bundle.new"]
@@ -531,7 +531,7 @@ def test_a_build_that_is_stopped_leaves_nothing(
         code = end.code
     assert code == 128 + number
     assert list((place / "out").iterdir()) == []
-    assert capsys.readouterr().err in (f"stopped by {number.name}\n", "jetvla build: interrupted\n")
+    assert capfd.readouterr().err in (f"stopped by {number.name}\n", "jetvla build: interrupted\n")
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)] == former
 
 
