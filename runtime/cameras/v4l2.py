@@ -6,6 +6,8 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,15 +37,15 @@ _REMEDIES = {
 
 
 def open_camera(name: str, config: Config, clock: Clock, _: ImageTopics | None) -> V4l2Camera:
-    """Open ``config.device`` at its size and rate; CameraError if it gives none of that."""
-    return V4l2Camera(name, config.device, _open_device(config), config.stamp, clock)
+    """Begin to open ``config.device`` at its size and rate; :meth:`V4l2Camera.read` tells if it gives none of that."""
+    if find_spec("cv2") is None:
+        raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless")
+    return V4l2Camera(name, config.device, partial(_open_device, config), config.stamp, clock)
 
 
 def _open_device(config: Config) -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless") from error
+    import cv2
+
     _look(config.device)
     device = cv2.VideoCapture(config.device, cv2.CAP_V4L2)
     try:
@@ -93,59 +95,82 @@ def _set_up(device: Any, config: Config) -> None:
 
 
 class V4l2Camera:
-    """Frames of one opened ``cv2.VideoCapture``.
+    """Frames of one ``cv2.VideoCapture``, which ``open_`` gives or raises CameraError.
 
-    ``stamp`` ``driver`` takes the kernel's capture time, most often the end of the frame; ``arrival`` the
-    time at which the frame was handed over.
+    A thread of its own opens, drains and releases it: a device that hangs answers each question after seconds only, and
+    whoever reads has other cameras, and a watchdog. ``stamp`` ``driver`` takes the kernel's capture time, most often
+    the end of the frame; ``arrival`` the time at which the frame was handed over.
     """
 
     def __init__(
-        self, name: str, device_name: str, device: Any, stamp: Literal["driver", "arrival"], clock: Clock
+        self,
+        name: str,
+        device_name: str,
+        open_: Callable[[], Any],
+        stamp: Literal["driver", "arrival"],
+        clock: Clock,
     ) -> None:
-        import cv2
-
         self.name = name
         self._where = f"camera {name!r} ({device_name})"
-        self._device, self._clock, self._stamp = device, clock, stamp
-        self._position: int = cv2.CAP_PROP_POS_MSEC
-        self._to_rgb: Callable[[Any], Any] = lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        self._open, self._clock, self._stamp = open_, clock, stamp
+        self._opened = False
         self._latest: Latest[tuple[int, int, NDArray[np.uint8]]] = Latest()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._drain, name=f"camera-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"camera-{name}", daemon=True)
         self._thread.start()
 
     def read(self, timeout_s: float) -> Frame:
         """See :class:`~jetvla.runtime.cameras.base.Camera`."""
+        import cv2
+
         taken = self._latest.take(timeout_s)
         if taken is None:
-            raise CameraTimeout(f"{self._where}: no frame within {timeout_s:.3f} s")
+            raise CameraTimeout(
+                f"{self._where}: no frame within {timeout_s:.3f} s"
+                if self._opened
+                else f"{self._where} is still being opened"
+            )
         seq, t_ns, bgr = taken
-        return Frame(self.name, self._to_rgb(bgr), seq, t_ns)
+        try:
+            image: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        except cv2.error as error:
+            raise CameraError(f"{self._where} gives what is no picture: {error}") from error
+        return Frame(self.name, image, seq, t_ns)
 
     def close(self) -> None:
+        """A device that gives nothing keeps its thread for 10 s, which is not waited for and releases it then."""
         self._closing.set()
         self._thread.join(_CLOSE_S)
-        # A device that gives nothing keeps its reader for 10 s, and must not be pulled away under it.
-        if not self._thread.is_alive():
-            self._device.release()
 
-    def _drain(self) -> None:
-        seq = 0
+    def _work(self) -> None:
         try:
-            while not self._closing.is_set():
-                self._latest.put((seq, *self._grab()))
-                seq += 1
+            device = self._open()
+            self._opened = True
+            try:
+                self._drain(device)
+            finally:
+                device.release()
         except CameraError as error:
             self._latest.fail(error)
+        except Exception as error:  # noqa: BLE001 - without a word the camera would be silent for good
+            self._latest.fail(CameraError(f"{self._where} failed: {error}"))
 
-    def _grab(self) -> tuple[int, NDArray[np.uint8]]:
-        good, image = self._device.read()
+    def _drain(self, device: Any) -> None:
+        seq = 0
+        while not self._closing.is_set():
+            self._latest.put((seq, *self._grab(device)))
+            seq += 1
+
+    def _grab(self, device: Any) -> tuple[int, NDArray[np.uint8]]:
+        import cv2
+
+        good, image = device.read()
         now_ns = self._clock.now_ns()
         if not good:
             raise CameraError(f"{self._where} gives no more frames; check its cable")
         if self._stamp == "arrival":
             return now_ns, image
-        t_ns = round(self._device.get(self._position) * _NS_PER_MS)
+        t_ns = round(device.get(cv2.CAP_PROP_POS_MSEC) * _NS_PER_MS)
         if not 0 <= now_ns - t_ns <= _MAX_AGE_NS:
             raise CameraError(
                 f"{self._where}: its driver's time stamp gives an age of {(now_ns - t_ns) / NS_PER_S:.3f} s, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from jetvla.runtime.ros.spinner import Mailbox
+
+log = logging.getLogger(__name__)
 
 Transition = Callable[[], tuple[str, ...]]
 
@@ -64,7 +67,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         try:
             return change(request, response)
         except RuntimeError as error:
-            self.get_logger().error(f"no such transition from here: {error}")
+            log.error("no such transition from here: %s", error)
             response.success = False
             return response
 
@@ -75,5 +78,5 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         if not refusals:
             return TransitionCallbackReturn.SUCCESS
         # The service answers yes or no alone; the log says why.
-        self.get_logger().error(f"{name} refused: {'; '.join(refusals)}")
+        log.error("%s refused: %s", name, "; ".join(refusals))
         return TransitionCallbackReturn.FAILURE

@@ -10,11 +10,15 @@ from jetvla.runtime.ros.installed import check_installed
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+_QUIET = ["--ros-args", "--disable-stdout-logs", "--disable-external-lib-logs"]
+
 
 class RosSession:
     """Opens a node in its own context and spins it in the caller's thread.
 
-    Signals stay with the process: rclpy's own handlers would end it without a controlled stop.
+    Signals stay with the process: rclpy's own handlers would end it without a controlled stop. So does the log: rclpy
+    writes its lines with the interpreter's lock held, and a terminal that takes no more would stop every thread with
+    it, the guard's tick first of all. They still go to ``/rosout``.
 
     Args:
         name: node name.
@@ -34,7 +38,7 @@ class RosSession:
 
         self._context = rclpy.Context()
         rclpy.init(
-            args=[],
+            args=_QUIET,
             context=self._context,
             domain_id=domain_id,
             signal_handler_options=SignalHandlerOptions.NO,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from pathlib import Path
 from queue import Queue
@@ -19,6 +20,8 @@ from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.config import V4l2Camera as Config
 from jetvla.runtime.errors import CameraError
 
+# Only for a test that would otherwise hang.
+PATIENCE_S = 60.0
 BLUE = np.zeros((4, 6, 3), np.uint8)
 BLUE[..., 0] = 200
 
@@ -63,23 +66,23 @@ class Device:
     def give(self, *stamps: float | None) -> None:
         """Give frames and return when the camera's thread has dealt with them."""
         for stamp in stamps:
-            self.taken.acquire(timeout=5)
+            self.taken.acquire(timeout=PATIENCE_S)
             self.stamps.put(stamp)
         if stamps[-1] is not None:
-            assert self.taken.acquire(timeout=5)
+            assert self.taken.acquire(timeout=PATIENCE_S)
             self.taken.release()
 
 
 def opened(clock: FakeClock, stamp: str = "driver") -> tuple[V4l2Camera, Device]:
     device = Device()
-    return V4l2Camera("front", "/dev/video0", device, stamp, clock), device
+    return V4l2Camera("front", "/dev/video0", lambda: device, stamp, clock), device
 
 
 def test_the_drivers_stamp_is_the_capture_time() -> None:
     clock = FakeClock(2_000_000_000)
     camera, device = opened(clock)
     device.give(1950.5)
-    frame = camera.read(5.0)
+    frame = camera.read(PATIENCE_S)
     assert (frame.t_ns, frame.seq) == (1_950_500_000, 0)
     assert frame.image[0, 0].tolist() == [0, 0, 200]
     device.give(None)
@@ -90,7 +93,7 @@ def test_the_drivers_stamp_is_the_capture_time() -> None:
 def test_the_queue_is_drained_so_that_the_newest_wins() -> None:
     camera, device = opened(FakeClock(2_000_000_000))
     device.give(1900, 1933, 1966)
-    assert camera.read(5.0).seq == 2
+    assert camera.read(PATIENCE_S).seq == 2
     with pytest.raises(CameraTimeout):
         camera.read(0.0)
     device.give(None)
@@ -102,7 +105,7 @@ def test_a_driver_without_monotonic_stamps_is_refused_and_not_guessed_at(stamp_m
     camera, device = opened(FakeClock(2_000_000_000))
     device.stamps.put(stamp_ms)
     with pytest.raises(CameraError, match=r"\(/dev/video0\): its driver's time stamp.*'stamp: arrival'"):
-        camera.read(5.0)
+        camera.read(PATIENCE_S)
     camera.close()
 
 
@@ -110,7 +113,7 @@ def test_arrival_time_is_taken_when_asked_for() -> None:
     clock = FakeClock(2_000_000_000)
     camera, device = opened(clock, "arrival")
     device.give(0.0)
-    assert camera.read(5.0).t_ns == clock.now_ns()
+    assert camera.read(PATIENCE_S).t_ns == clock.now_ns()
     device.give(None)
     camera.close()
 
@@ -119,17 +122,17 @@ def test_a_pulled_cable_is_an_error_after_the_last_frame() -> None:
     camera, device = opened(FakeClock(2_000_000_000))
     device.stamps.put(1950)
     device.stamps.put(None)
-    camera._thread.join(5)
-    assert camera.read(5.0).seq == 0
+    camera._thread.join(PATIENCE_S)
+    assert camera.read(PATIENCE_S).seq == 0
     with pytest.raises(CameraError, match="gives no more frames; check its cable"):
-        camera.read(5.0)
+        camera.read(PATIENCE_S)
     camera.close()
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     config = Config(kind="v4l2", device=str(tmp_path / "video9"))
     with pytest.raises(CameraError, match=r"video9 cannot be opened: No such file.*; connect it, or correct the path"):
-        open_camera("front", config, FakeClock())
+        open_camera("front", config, FakeClock()).read(PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +150,13 @@ def test_each_refusal_of_the_kernel_has_its_remedy(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CameraError, match=f"/dev/video0 cannot be opened: {os.strerror(number)}; .*{remedy}"):
-        open_camera("front", Config(kind="v4l2"), FakeClock())
+        open_camera("front", Config(kind="v4l2"), FakeClock()).read(PATIENCE_S)
 
 
 def test_a_file_that_is_no_camera_is_named(tmp_path: Path) -> None:
     (tmp_path / "video9").touch()
     with pytest.raises(CameraError, match=r"video9 gives no pictures: another program may be using it"):
-        open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video9")), FakeClock())
+        open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video9")), FakeClock()).read(PATIENCE_S)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: Device, **wanted: object) -> str:
@@ -162,7 +165,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: Device, **w
     (tmp_path / "video0").touch()
     config = Config.model_validate({"kind": "v4l2", "device": str(tmp_path / "video0"), **wanted})
     with pytest.raises(CameraError) as caught:
-        open_camera("front", config, FakeClock())
+        open_camera("front", config, FakeClock()).read(PATIENCE_S)
     assert device.released
     return str(caught.value)
 
@@ -204,4 +207,50 @@ def test_a_device_that_hangs_is_let_go_of_and_not_pulled_away(monkeypatch: pytes
     camera.close()
     assert not device.released
     device.stamps.put(None)
-    camera._thread.join(5)
+    camera._thread.join(PATIENCE_S)
+    assert device.released
+
+
+def test_a_device_that_takes_long_to_open_holds_nobody_up() -> None:
+    answers, device = threading.Event(), Device()
+
+    def open_slowly() -> Device:
+        answers.wait(PATIENCE_S)
+        return device
+
+    camera = V4l2Camera("front", "/dev/video0", open_slowly, "driver", FakeClock(2_000_000_000))
+    with pytest.raises(CameraTimeout, match=r"\(/dev/video0\) is still being opened"):
+        camera.read(0.0)
+    answers.set()
+    device.give(1950)
+    assert camera.read(PATIENCE_S).seq == 0
+    device.give(None)
+    camera.close()
+    assert device.released
+
+
+@pytest.mark.parametrize("broken", ["read", "isOpened"])
+def test_what_opencv_itself_raises_is_a_failure_of_the_camera(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, broken: str
+) -> None:
+    def fails(*_: object) -> None:
+        raise cv2.error("imdecode failed")
+
+    device = Device()
+    monkeypatch.setattr(device, broken, fails)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: device)
+    (tmp_path / "video0").touch()
+    camera = open_camera("front", Config(kind="v4l2", device=str(tmp_path / "video0")), FakeClock())
+    with pytest.raises(CameraError, match=r"failed: .*imdecode failed"):
+        camera.read(PATIENCE_S)
+    camera.close()
+
+
+def test_what_is_no_picture_is_a_failure_of_the_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera, device = opened(FakeClock(2_000_000_000))
+    monkeypatch.setattr(sys.modules[__name__], "BLUE", np.zeros((4, 6, 7), np.uint8))
+    device.give(1950)
+    with pytest.raises(CameraError, match="no picture"):
+        camera.read(PATIENCE_S)
+    device.give(None)
+    camera.close()
