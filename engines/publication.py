@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jetvla.runtime.archive import pack
@@ -46,7 +46,8 @@ def published(output: Path, overwrite: bool) -> Iterator[Path]:
             f"cannot write {output}: {error.strerror or error}; nothing of it is left: make room, or choose another -o"
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if _is(partial, lock):
+            shutil.rmtree(partial, ignore_errors=True)
         os.close(lock)
 
 
@@ -120,12 +121,20 @@ def _locked(folder: Path) -> int | None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_ino == folder.stat().st_ino:
+        if _is(folder, descriptor):
             return descriptor
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         pass
     os.close(descriptor)
     return None
+
+
+def _is(folder: Path, descriptor: int) -> bool:
+    """Once it has got its name, the next process may make the folder anew."""
+    try:
+        return os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _restore(old: Path, output: Path) -> None:
@@ -145,10 +154,12 @@ def _put(partial: Path, output: Path, old: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    # The next process for the same output may be at it too.
+    with suppress(FileNotFoundError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _sync(folder: Path) -> None:

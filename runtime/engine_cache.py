@@ -155,7 +155,7 @@ class EngineCache:
         for path in self.root.glob(f".*{PARTIAL}"):
             owned = _own(path)
             if owned is not None:
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
                 os.close(owned)
 
 
@@ -233,8 +233,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _own(folder: Path) -> int | None:
-    """Lock ``folder`` until its descriptor is closed or the process dies; None if another process has it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Lock ``folder`` until its descriptor is closed or the process dies; None if another process has it, or had."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # its owner has just removed it
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

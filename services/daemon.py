@@ -16,7 +16,7 @@ from jetvla.runtime.bundle import Bundle
 from jetvla.runtime.config import Config, load_config
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.keys import load_trusted
-from jetvla.services.journal import BUNDLE, logging_for
+from jetvla.services.journal import BUNDLE, DaemonLog
 from jetvla.services.reload import Reloader
 from jetvla.services.service_manager import Notifier
 from jetvla.services.store.hold import held
@@ -72,7 +72,8 @@ def run_daemon(
         # A link of the store may point elsewhere soon; the bundle that it points to now stays as long as it is held.
         folder = config.bundle.resolve()
         with held(folder):
-            bundle = Bundle.open(folder, load_trusted(config.trusted), reads)
+            with asked.at_once():
+                bundle = Bundle.open(folder, load_trusted(config.trusted), reads)
             fields[BUNDLE] = bundle.digest
             work(Service(config, bundle, asked, notifier, reloader))
 
@@ -96,16 +97,16 @@ def _run(
     arguments = parser.parse_args(argv)
     faulthandler.enable()
     schedule()
-    with logging_for(name) as fields:
+    with DaemonLog(name) as log:
         asked = EndRequest()
         for number in ASKS:
             signal.signal(number, asked.ask)
         try:
-            run(arguments.config, asked, fields)
+            run(arguments.config, asked, log.fields)
         except JetvlaError as error:
             logging.getLogger(f"jetvla.{name}").error("%s", error)
-            return 1
-    return 0
+            log.status = 1
+    return log.status
 
 
 def keep_for_good() -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from importlib.util import find_spec
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,6 +20,9 @@ EVENT, STAGES, BUNDLE = "JETVLA_EVENT", "JETVLA_STAGE_MS", "JETVLA_BUNDLE"
 _FIELDS = (EVENT, STAGES, BUNDLE)
 # syslog(3)'s severities.
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+
+# For what is still to be written at the end; nobody is commanded meanwhile.
+LAST_WORDS_S = 2.0
 
 
 class JournalHandler(logging.Handler):
@@ -42,29 +45,46 @@ class JournalHandler(logging.Handler):
                 SYSLOG_IDENTIFIER=f"jetvla-{self._name}",
                 **{**self._common, **own},
             )
-        except OSError:  # a journal that is being restarted
+        except Exception:  # noqa: BLE001 - a journal that is being restarted, or an entry that it cannot take
             self.handleError(record)
 
 
-@contextmanager
-def logging_for(name: str, environment: Mapping[str, str] = os.environ) -> Iterator[dict[str, str]]:
-    """Log as daemon ``name`` meanwhile. Fields put into what this yields go with every later entry of the journal.
+class DaemonLog:
+    """Logs as daemon ``name`` meanwhile.
 
-    A thread of its own writes: a journal that hangs must not hold up a tick.
+    A thread of its own writes: a journal or a terminal that takes nothing more must not hold up a tick, nor the end.
+
+    Attributes:
+        fields: go with every later entry of the journal.
+        status: with which the process ends.
     """
-    fields: dict[str, str] = {}
-    handler = _handler(name, fields, environment)
-    queue: SimpleQueue[Any] = SimpleQueue()
-    listener = QueueListener(queue, handler)
-    root, front = logging.getLogger(), QueueHandler(queue)
-    root.addHandler(front)
-    root.setLevel(logging.INFO)
-    listener.start()
-    try:
-        yield fields
-    finally:
-        root.removeHandler(front)
-        listener.stop()
+
+    def __init__(self, name: str, environment: Mapping[str, str] = os.environ) -> None:
+        self.fields: dict[str, str] = {}
+        self.status = 0
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._handler = _handler(name, self.fields, environment)
+        self._front = QueueHandler(self._queue)
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+
+    def __enter__(self) -> DaemonLog:
+        root = logging.getLogger()
+        root.addHandler(self._front)
+        root.setLevel(logging.INFO)
+        self._writer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is left. If nobody takes it, the process ends here: Python itself would wait for ever to write."""
+        logging.getLogger().removeHandler(self._front)
+        self._queue.put(None)
+        self._writer.join(LAST_WORDS_S)
+        if self._writer.is_alive():
+            os._exit(self.status if kind is None else 1)
+
+    def _write(self) -> None:
+        while (record := self._queue.get()) is not None:
+            self._handler.handle(record)
 
 
 def _handler(name: str, fields: Mapping[str, str], environment: Mapping[str, str]) -> logging.Handler:

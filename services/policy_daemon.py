@@ -27,17 +27,19 @@ def act(service: Service, joints: Proprioception | None = None) -> None:
     with (
         single_instance(service.config, "policy"),
         open_spans(service.config.spans("policy"), MonotonicClock()) as spans,
-        PolicyProcess(
-            service.config,
-            service.bundle,
-            service.notifier,
-            service.reloader.take,
-            observers=(TurnSpans(spans),),
-            joints=joints,
-        ) as process,
     ):
-        keep_for_good()
-        process.run(service.asked)
+        with service.asked.at_once():
+            process = PolicyProcess(
+                service.config,
+                service.bundle,
+                service.notifier,
+                service.reloader.take,
+                observers=(TurnSpans(spans),),
+                joints=joints,
+            )
+        with process:
+            keep_for_good()
+            process.run(service.asked)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _metrics(config: Path) -> Iterator[Callable[[], None]]:
 
 
 def supervise(config: Path, until: Callable[[], bool] = lambda: False) -> None:
-    """Run both daemons, and the metrics, until SIGINT, SIGTERM or ``until()``; then stop the robot.
+    """Run both daemons, and the metrics, until SIGINT, SIGTERM, SIGHUP or ``until()``; then stop the robot.
 
     Raises:
         ConfigError: if the configuration is wrong, or a daemon of its ``run_dir`` is running already.

@@ -26,7 +26,7 @@ class EndRequest:
     """
 
     def __init__(self) -> None:
-        self._set = False
+        self._set = self._at_once = False
         self._closed = threading.Lock()
         self._closed.acquire()
 
@@ -48,6 +48,19 @@ class EndRequest:
     def ask(self, number: int, frame: FrameType | None) -> None:
         """The handler of a signal that asks."""
         self.set()
+        if self._at_once:
+            raise SystemExit(0)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """End the block by SystemExit(0) as soon as a signal asks, or did so before: for a start that takes minutes."""
+        self._at_once = True
+        try:
+            if self._set:
+                raise SystemExit(0)
+            yield
+        finally:
+            self._at_once = False
 
     def _open(self) -> None:
         with suppress(RuntimeError):  # a handler that came in between has done so
@@ -78,9 +91,13 @@ def ends_cleanly() -> Iterator[None]:
 
 @contextmanager
 def asked_to_end() -> Iterator[EndRequest]:
-    """Set once SIGINT or SIGTERM has come meanwhile, for what ends by itself then and keeps what it has."""
+    """Set once SIGINT, SIGTERM or SIGHUP has come meanwhile, for what ends by itself then and keeps what it has.
+
+    SIGHUP is a closed terminal or a lost connection; ignored by the parent process (``nohup``), it stays so.
+    """
     asked = EndRequest()
-    former = {number: signal.signal(number, asked.ask) for number in ASKS}
+    heard = [n for n in (*ASKS, signal.SIGHUP) if n in ASKS or signal.getsignal(n) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, asked.ask) for number in heard}
     try:
         yield asked
     finally:

@@ -14,6 +14,15 @@ SEND_TIMEOUT_S = 0.1
 _TIMEVAL = struct.Struct("@ll")
 
 
+def limit_waiting(link: socket.socket, seconds: float) -> None:
+    """Let no connect or send wait longer for a peer that does not read.
+
+    This is the kernel's time-out: Python's own waits for three quarters of the buffer to be free before it sends.
+    """
+    whole, rest = divmod(round(seconds * 1e6), 1_000_000)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(whole, rest))
+
+
 class PolicyLink:
     """Sends messages to the guard that listens on ``path``.
 
@@ -39,9 +48,7 @@ class PolicyLink:
         """
         self.close()
         link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # The kernel's time-out: Python's own waits for three quarters of the buffer to be free before it sends.
-        seconds, rest = divmod(round(self._timeout_s * 1e6), 1_000_000)
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(seconds, rest))
+        limit_waiting(link, self._timeout_s)
         try:
             link.connect(str(self._path))
         except OSError as error:

@@ -1,6 +1,6 @@
 """Record what the running guard is told and what it answers, into an MCAP file that Foxglove opens.
 
-  jetvla record -o run.mcap              until Ctrl-C, or until the guard ends
+  jetvla record -o run.mcap              until Ctrl-C, a closed terminal, or the end of the guard
   jetvla record -o run.mcap --seconds 60
 
 Chunks, health, stamps of frames, instructions, switches, peers, feedback, ticks, commands and events are each a topic;

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from jetvla.runtime.errors import JetvlaError, MissingDependency
+from jetvla.runtime.link.client import limit_waiting
 from jetvla.services.recording.calls import SETUP, SNAPSHOT, unpack
 from jetvla.services.recording.tap import MAX_PACKET
 from jetvla.services.recording.topics import Message, Messages, schemas
@@ -77,6 +78,8 @@ def connect(tap: Path) -> socket.socket:
     """The socket of the guard that runs; JetvlaError if none does."""
     source = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        # A guard that hangs lets in as many as its queue holds; the next one waits.
+        limit_waiting(source, _PATIENCE_S)
         source.connect(str(tap))
     except PermissionError:
         source.close()

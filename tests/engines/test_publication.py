@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jetvla.engines import publication
 from jetvla.engines.publication import published
 from jetvla.runtime.errors import ConfigError
 
@@ -126,6 +128,7 @@ def test_a_missing_parent_is_named(tmp_path: Path) -> None:
 _DIES = """
 import sys, time
 from pathlib import Path
+from jetvla.engines import publication
 from jetvla.engines.publication import published
 with published(Path(sys.argv[1]), overwrite=False) as folder:
     (folder / "step.fp32.onnx").write_text("half")
@@ -158,6 +161,29 @@ def test_two_processes_never_write_the_same_output(tmp_path: Path) -> None:
             pytest.fail("must not get here")
         assert (tmp_path / ".bundle.new" / "step.fp32.onnx").read_text() == "half"
         process.kill()
+
+
+def test_the_next_process_may_begin_while_the_former_still_clears_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, remove = tmp_path / "bundle", publication._remove
+    with published(output, overwrite=False) as folder:
+        (folder / "manifest.json").write_text("former")
+
+    def next_process(path: Path) -> None:
+        monkeypatch.setattr(publication, "_remove", remove)
+        following = resources.enter_context(published(output, overwrite=True))
+        (following / "manifest.json").write_text("next")
+        remove(path)
+
+    with ExitStack() as resources:
+        monkeypatch.setattr(publication, "_remove", next_process)
+        with published(output, overwrite=True) as folder:
+            (folder / "manifest.json").write_text("new")
+        assert (output / "manifest.json").read_text() == "new"
+        assert names(tmp_path) == [".bundle.new", "bundle"]
+    assert (output / "manifest.json").read_text() == "next"
+    assert names(tmp_path) == ["bundle"]
 
 
 def test_what_a_kill_had_set_aside_comes_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
@@ -10,8 +11,21 @@ from typing import Any
 
 import pytest
 
-from jetvla.services.journal import BUNDLE, EVENT, logging_for
+from jetvla.services.journal import BUNDLE, EVENT, DaemonLog
 
+# Much more than a pipe holds.
+SPEAKS = """
+import logging, sys
+from jetvla.services.journal import DaemonLog
+
+with DaemonLog("guard", {}) as log:
+    for _ in range(2000):
+        logging.getLogger("jetvla.guard").info("x" * 100)
+    log.status = int(sys.argv[1])
+    if sys.argv[2:]:
+        raise RuntimeError
+sys.exit(log.status)
+"""
 UNDER_SYSTEMD = {"JOURNAL_STREAM": "8:1"}
 log = logging.getLogger("jetvla.test_journal")
 
@@ -28,9 +42,9 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_entries_carry_the_fields_of_the_daemon_and_their_own(entries: list[dict[str, Any]]) -> None:
-    with logging_for("guard", UNDER_SYSTEMD) as fields:
+    with DaemonLog("guard", UNDER_SYSTEMD) as daemon_log:
         log.warning("before %d", 1)
-        fields[BUNDLE] = "ab"
+        daemon_log.fields[BUNDLE] = "ab"
         log.error("link lost", extra={EVENT: "link_lost"})
     first, second = entries
     assert (first["MESSAGE"], first["PRIORITY"], first["SYSLOG_IDENTIFIER"]) == ("before 1", 4, "jetvla-guard")
@@ -39,7 +53,7 @@ def test_entries_carry_the_fields_of_the_daemon_and_their_own(entries: list[dict
 
 
 def test_without_a_journal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    with logging_for("guard", {}):
+    with DaemonLog("guard", {}):
         log.info("link lost", extra={EVENT: "link_lost"})
     assert capsys.readouterr().err == "guard: link lost\n"
 
@@ -47,8 +61,36 @@ def test_without_a_journal_there_are_lines(capsys: pytest.CaptureFixture[str]) -
 def test_a_journal_that_hangs_holds_nobody_up(entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     hangs = threading.Event()
     monkeypatch.setattr(sys.modules["systemd"].journal, "send", lambda *_, **__: hangs.wait(60))
-    with logging_for("guard", UNDER_SYSTEMD):
+    with DaemonLog("guard", UNDER_SYSTEMD):
         for number in range(2000):
             log.info("line %d", number)
         assert not hangs.is_set()
         hangs.set()
+
+
+@pytest.mark.parametrize(("words", "status"), [(["0"], 0), (["1"], 1), (["0", "fails"], 1)])
+def test_a_terminal_that_takes_no_more_holds_up_no_end(words: list[str], status: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", SPEAKS, *words], stderr=subprocess.PIPE) as process:
+        assert process.wait(120) == status
+
+
+def test_all_that_was_said_is_written_before_the_end() -> None:
+    ran = subprocess.run([sys.executable, "-c", SPEAKS, "1"], capture_output=True, text=True, timeout=120)
+    assert (ran.stderr.count("guard: xxx"), ran.returncode) == (2000, 1)
+
+
+def test_an_entry_that_the_journal_cannot_take_is_not_the_last(
+    entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sys.modules["systemd"].journal.send
+
+    def send(text: str, **fields: Any) -> None:
+        if text == "bad":
+            raise ValueError(text)
+        real(text, **fields)
+
+    monkeypatch.setattr(sys.modules["systemd"].journal, "send", send)
+    with DaemonLog("guard", UNDER_SYSTEMD):
+        log.info("bad")
+        log.info("good")
+    assert [entry["MESSAGE"] for entry in entries] == ["good"]

@@ -63,6 +63,16 @@ def test_what_nohup_ignores_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, former)
 
 
+def test_what_nohup_ignores_asks_nobody() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with asked_to_end() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not asked.wait(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 def test_another_thread_leaves_signals_alone() -> None:
     seen = []
 
@@ -93,7 +103,7 @@ def test_nobody_asked() -> None:
         assert not asked.is_set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_asks(number: signal.Signals) -> None:
     with asked_to_end() as asked:
         os.kill(os.getpid(), number)
@@ -101,3 +111,21 @@ def test_a_signal_asks(number: signal.Signals) -> None:
         # It may come again, even while the first is handled.
         os.kill(os.getpid(), number)
     assert asked.is_set()
+
+
+def test_a_start_ends_at_once() -> None:
+    began = []
+
+    def start(asked: EndRequest) -> None:
+        with asked.at_once():
+            began.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("it went on")
+
+    with asked_to_end() as asked:
+        for _ in range(2):
+            with pytest.raises(SystemExit) as caught:
+                start(asked)
+            assert caught.value.code == 0
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert began == [True]

@@ -11,6 +11,8 @@ from typing import Any
 BROKEN = "JETVLA_TEST_BROKEN"
 # Ten times the time between two chunks of the tiny bundle.
 SLOW_S = 1.0
+# Made beside the order as soon as the engine hangs.
+HANGS = "hangs"
 
 
 def _break(order: Path) -> None:
@@ -23,6 +25,9 @@ def _break(order: Path) -> None:
         manner = order.read_text() if order.exists() else ""
         if manner == "slow":
             time.sleep(SLOW_S)
+        if manner == "hangs":
+            order.with_name(HANGS).touch()
+            time.sleep(600)
         if manner == "nan":
             result = {name: array * float("nan") for name, array in result.items()}
         return result

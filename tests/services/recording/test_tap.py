@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.errors import JetvlaError
 from jetvla.runtime.guard.core import Guard
 from jetvla.runtime.guard.rig import BUNDLE, GuardRig
+from jetvla.runtime.link.listener import listen
 from jetvla.services.recording.calls import Call, unpack
 from jetvla.services.recording.guard import NotedGuard, noted_methods
 from jetvla.services.recording.recorder import connect, record
@@ -25,6 +27,19 @@ from .conftest import CONFIG, Stage
 
 AHEAD = [0.2, 0.1, 0.0, 0.0, 0.0, 0.3, 0.8]
 MakeStage = Callable[..., Stage]
+
+
+def test_a_guard_that_hangs_keeps_no_recorder_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetvla.services.recording.recorder._PATIENCE_S", 0.05)
+    path = tmp_path / "tap.sock"
+    with closing(listen(path)), ExitStack() as let_in:
+
+        def fill_its_queue() -> None:
+            for _ in range(1000):
+                let_in.enter_context(connect(path))
+
+        with pytest.raises(JetvlaError, match="no guard answers"):
+            fill_its_queue()
 
 
 def test_every_way_to_tell_the_guard_something_is_noted() -> None:
