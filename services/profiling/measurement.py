@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -40,6 +40,8 @@ from jetvla.services.supervisor import PROFILED_GUARD, PROFILED_POLICY, Daemons
 
 WARM_UP_S = 2.0
 READY_S = 120.0
+# A stop, rest and the next arming take about 3 s.
+OBEYS_S = 20.0
 _LOOK_EVERY_S = 0.05
 _NO_FRAMES = Frames((), {})
 
@@ -54,8 +56,8 @@ def profile_bundle(setting: Setting, budget: Budget | None) -> Profile:
         config = load_config(path)
         started_ns = time.monotonic_ns()
         with Daemons(path, (PROFILED_GUARD, PROFILED_POLICY)) as daemons:
-            cold = _ready(config, daemons)
-            moments = _cold_start(started_ns, cold, Rings(config))
+            moments = _ready(config, daemons, started_ns)
+            time.sleep(WARM_UP_S)
             window = observe(config, Rings(config), setting.seconds, budget, lambda: _require_running(daemons))
         measured = _Measured("saturated" if setting.saturate else "paced", bundle, setting.describe(), budget)
         with open_engine(path) as engine:
@@ -186,22 +188,50 @@ def _prepared(setting: Setting) -> Iterator[tuple[Bundle, Path]]:
         yield bundle, setting.write(bundle, Path(folder))
 
 
-def _ready(config: Config, daemons: Daemons) -> dict[str, int]:
-    """Wait until the guard is armed and the warm-up is over; when it had heard the policy, and was armed."""
-    give_up = time.monotonic() + READY_S
+def _ready(config: Config, daemons: Daemons, started_ns: int) -> tuple[Moment, ...]:
+    """Wait until the guard is armed, and for a while for its first command that obeys a frame; what came when.
+
+    A guard whose tick comes late just then stops first, and arms itself again.
+    """
     path = config.run_dir / MOMENTS
-    while not path.exists():
+    if why := _missing(config, daemons, READY_S, path.exists):
+        raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {why}")
+    rings, first = Rings(config), _First()
+    _missing(config, daemons, OBEYS_S, lambda: first.command_ns(rings) is not None)
+    return _cold_start(started_ns, json.loads(path.read_text(encoding="utf-8")), rings, first)
+
+
+def _missing(config: Config, daemons: Daemons, seconds: float, done: Callable[[], bool]) -> str:
+    """Empty as soon as it is ``done``; after ``seconds`` what the guard has said last."""
+    give_up = time.monotonic() + seconds
+    while not done():
         _require_running(daemons)
         why = "it has reported nothing"
         if config.status.exists():
             require_unlatched(status := read_status(config.status))
             why = "; ".join(status.events[-3:])
         if time.monotonic() > give_up:
-            raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {why}")
+            return why
         time.sleep(_LOOK_EVERY_S)
-    time.sleep(WARM_UP_S)
-    moments: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-    return moments
+    return ""
+
+
+class _First:
+    """When the first step and the first command ended that rings tell of."""
+
+    def __init__(self) -> None:
+        self._ends_ns: dict[str, int] = {}
+
+    def command_ns(self, rings: Rings) -> int | None:
+        """Read on; when the first command ended that obeys a frame, if there was one."""
+        for spans in rings.read():
+            for span in spans:
+                self._ends_ns.setdefault(span.stage, span.end_ns)
+        return self._ends_ns.get("age")
+
+    @property
+    def chunk_ns(self) -> int | None:
+        return self._ends_ns.get("step")
 
 
 def _require_running(daemons: Daemons) -> None:
@@ -209,16 +239,16 @@ def _require_running(daemons: Daemons) -> None:
         raise JetvlaError(f"the {name} process ended; its last lines say why")
 
 
-def _cold_start(started_ns: int, told: Mapping[str, int], rings: Rings) -> tuple[Moment, ...]:
+def _cold_start(started_ns: int, told: Mapping[str, int], rings: Rings, first: _First) -> tuple[Moment, ...]:
     """From the start of the processes to the first command, in the order of time."""
-    policy, guard = rings.read()
+    command_ns = first.command_ns(rings)
     reached = {
         "guard: manifest verified": rings.started_ns["guard"],
         "policy: bundle verified": rings.started_ns["policy"],
         "first HELLO": told["hello"],
         "armed": told["armed"],
-        "first chunk": next((s.end_ns for s in policy if s.stage == "step"), None),
-        "first command that obeys a frame": next((s.end_ns for s in guard if s.stage == "age"), None),
+        "first chunk": first.chunk_ns,
+        "first command that obeys a frame": command_ns,
     }
     known = [(name, ns) for name, ns in reached.items() if ns is not None]
     return tuple(Moment(name, round((ns - started_ns) / 1e6, 1)) for name, ns in sorted(known, key=lambda m: m[1]))

@@ -30,7 +30,7 @@ def test_a_guard_that_never_reports_is_not_waited_for_for_ever(
     monkeypatch.setattr(measurement, "READY_S", 0.2)
     config = load_config(configured())
     with pytest.raises(JetvlaError, match=r"cannot be armed within 0\.2 s: it has reported nothing"):
-        measurement._ready(config, cast(Daemons, Hung()))
+        measurement._ready(config, cast(Daemons, Hung()), 0)
 
 
 @pytest.mark.parametrize(
