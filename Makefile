@@ -14,7 +14,7 @@ ARCH ?= arm64
 DEB_OUT ?= $(BUILD)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PACKAGES := runtime calibration engines services
-PIP_INSTALL := pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_INSTALL := pip install --quiet --disable-pip-version-check --retries 10 --constraint constraints.txt
 
 # Nodes of tests and demo talk on this machine alone.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST

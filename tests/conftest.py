@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jetvla.runtime.bundle import MANIFEST, SIGNATURE
 from jetvla.runtime.keys import create_key_pair, load_private_key, sign
@@ -44,6 +45,9 @@ class _Theft:
 
 
 _THEFT = _Theft()
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -48,15 +48,14 @@ def test_ctrl_c_stops_the_robot_first(start: Start, tmp_path: Path, settings: Se
     rig = start()
     rig.daemons.stop()
     rig.daemons.processes.clear()
-    run = subprocess.Popen(
-        [sys.executable, "-m", "jetvla.services", "run", "--config", str(rig.path)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        rig.move()
-        run.send_signal(signal.SIGINT)
-        _, log = run.communicate(timeout=20)
-    finally:
-        run.kill()
+    command = [sys.executable, "-m", "jetvla.services", "run", "--config", str(rig.path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            rig.move()
+            run.send_signal(signal.SIGINT)
+            _, log = run.communicate(timeout=60)
+        finally:
+            run.kill()
     assert run.returncode == 0, log
     assert rig.published()[-1] == 0
     # A controlled stop, not a jump to zero.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,20 +28,27 @@ DELAY_MS = 50
 FILE = "run.json.gz"
 
 
-def begin_trace(rig: Rig, *options: str) -> subprocess.Popen[str]:
-    """``jetvla trace`` of the daemons of ``rig``."""
+@contextmanager
+def tracing(rig: Rig, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """``jetvla trace`` of the daemons of ``rig``; it does not outlive the block."""
     command = [sys.executable, "-m", "jetvla.services", "trace", "-o", str(rig.path.parent / FILE)]
-    return subprocess.Popen([*command, "--config", str(rig.path), *options], stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([*command, "--config", str(rig.path), *options], stderr=subprocess.PIPE, text=True) as trace:
+        try:
+            yield trace
+        finally:
+            trace.kill()
 
 
 def written(trace: subprocess.Popen[str], rig: Rig) -> View:
-    """What it has written."""
-    try:
-        _, problem = trace.communicate(timeout=120)
-    finally:
-        trace.kill()
+    """What it has written, once it has ended."""
+    _, problem = trace.communicate(timeout=120)
     assert trace.returncode == 0, problem
     return View(rig.path.parent / FILE)
+
+
+def last(rig: Rig) -> View:
+    with tracing(rig, "--last") as trace:
+        return written(trace, rig)
 
 
 def answered(rig: Rig) -> int:
@@ -67,12 +75,12 @@ def percentile(values: Sequence[int], share: float) -> float:
 
 def test_each_frame_s_age_is_that_of_the_guard(start: Start) -> None:
     rig = start()
-    trace = begin_trace(rig, "--seconds", "600")
-    within(60, lambda: list(rig.path.parent.glob(f".{FILE}.*")), "it traces")
-    before = answered(rig)
-    within(60, lambda: answered(rig) > before + 40, "frames are answered")
-    trace.terminate()
-    view = written(trace, rig)
+    with tracing(rig, "--seconds", "600") as trace:
+        within(60, lambda: list(rig.path.parent.glob(f".{FILE}.*")), "it traces")
+        before = answered(rig)
+        within(60, lambda: answered(rig) > before + 40, "frames are answered")
+        trace.terminate()
+        view = written(trace, rig)
     assert view.overlaps() == []
     view.check_flows()
     ages, begun_ns = ages_by_capture(rig), view.metadata["start_monotonic_ns"]
@@ -89,7 +97,7 @@ def test_what_they_did_last_can_be_seen_after_their_end(start: Start) -> None:
     rig = start()
     within(60, lambda: answered(rig) > 40, "frames are answered")
     rig.daemons.stop()
-    view = written(begin_trace(rig, "--last"), rig)
+    view = last(rig)
     assert view.overlaps() == []
     view.check_flows()
     # The status counts every frame since the start, as the rings still do.
@@ -127,7 +135,7 @@ def test_a_delay_in_a_stage_is_seen_in_that_stage(
     monkeypatch.setitem(supervisor._MODULES, POLICY, "slow_policy")
     rig = start()
     within(60, lambda: answered(rig) > 10, "frames are answered")
-    view = written(begin_trace(rig, "--last"), rig)
+    view = last(rig)
     assert view.overlaps() == []
     view.check_flows()
     assert min(s.end_ns - s.begin_ns for s in view.named("preprocess")) >= DELAY_MS * MS

@@ -58,14 +58,22 @@ class Managed:
         give_up = time.monotonic() + PATIENCE_S
         while not any(words in message for message in self.told[since:]):
             assert time.monotonic() < give_up, (words, self.told[-5:], self.log.read_text())
-            try:
-                self.told.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                time.sleep(0.01)
+            self._hear()
+
+    def _hear(self) -> None:
+        try:
+            self.told.append(self._socket.recv(4096).decode())
+        except BlockingIOError:
+            time.sleep(0.01)
 
     def end(self) -> int:
+        """A manager that does not read holds up who tells it."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        give_up = time.monotonic() + PATIENCE_S
+        while self.process.poll() is None:
+            assert time.monotonic() < give_up, self.log.read_text()
+            self._hear()
+        return self.process.returncode
 
     def close(self) -> None:
         self.process.kill()

@@ -84,6 +84,12 @@ class RealUnits:
         self._log.close()
 
 
+@pytest.fixture(autouse=True)
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service may hold its lock while a busy machine lets it stand."""
+    monkeypatch.setattr("jetvla.services.store.store._LOCK_PATIENCE_S", PATIENCE_S)
+
+
 @pytest.fixture
 def config(make: Maker, tmp_path: Path) -> Path:
     pictures = tmp_path / "pictures"
@@ -158,10 +164,7 @@ def test_a_good_bundle_is_committed_and_a_bad_one_rolled_back(
     request.getfixturevalue("service")
     wait_for(lambda: store.history.verdict(good) == "committed")
     assert in_use(store.folder(good))
-    seen = status()
-    assert seen is not None
-    assert seen.golden is True
-    assert seen.followed >= 50
+    wait_for(lambda: (seen := status()) and seen.golden is True and seen.followed >= 50)
 
     bad = put(store, make(2, wrong=True), make)
     wait_for(lambda: store.history.verdict(bad) == "failed")
@@ -263,9 +266,7 @@ def test_a_bundle_that_the_guard_alone_took_up_is_run_before_it_is_kept(
     wait_for(lambda: (seen := run_by(second, first)) and seen.chunks > 100)
     request.getfixturevalue("service")
     wait_for(lambda: store.history.verdict(second) == "committed")
-    seen = fresh_status(path, clock)
-    assert seen is not None
-    assert (seen.bundle, seen.policy_bundle) == (second, second)
+    wait_for(lambda: run_by(second, second))
 
 
 def test_the_process_ends_when_it_is_asked_to(config: Path, make: Maker, tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ def test_joint_states_become_the_policys_state_and_their_absence_is_told(
     guard.wait_for(told(lambda: guard.of(ChunkMessage)[-1].actions[0, 0] > 0.6))
     idle = len(guard.of(Idle))
     guard.wait_for(lambda: len(guard.of(Idle)) > idle)
-    assert guard.of(Idle)[-1].reason is IdleReason.NO_STATE
-    assert "'robot_elbow' is 0.2" in guard.of(Idle)[-1].text
+    told_first = guard.of(Idle)[idle]
+    assert told_first.reason is IdleReason.NO_STATE
+    assert "'robot_elbow' is 0.2" in told_first.text
     assert daemon.end() == 0
 
 
@@ -122,7 +123,7 @@ def test_a_robot_with_joints_is_moved_and_held_where_it_is_when_the_policy_dies(
             "outputs": [{"kind": "joint_trajectory", "topic": "/trajectory", "joints": NAMES}],
             "feedback": {"kind": "joint_states", "joints": NAMES},
             # A host may take a virtual machine's processors away for a while; that is not what is looked at here.
-            "limits": {"period_ratio": 30},
+            "limits": {"period_ratio": 30, "late_chunks": 30, "feedback_age_s": 1.0},
         },
     )
     robot.node.create_subscription(JointTrajectory, "/trajectory", robot.obey, 10)

@@ -60,7 +60,7 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> int:
     pytest.importorskip("rclpy", reason="needs rclpy (extra 'ros')")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     monkeypatch.setenv("ROS_LOCALHOST_ONLY", "1")
-    domain = os.getpid() % 100 + 101
+    domain = (os.getpid() + 37) % 100 + 1
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     return domain
 

@@ -227,6 +227,7 @@ class OutputContract:
 
         said = cls.tick_in_real_time(trial, lost)
         alive = not lost
+        assert alive, "it told that it lives, and was taken for dead"
         until(lambda: lost, trial.spin, "the guard's silence is noticed")
         (writer,) = node.get_publishers_info_by_topic(topic)
         return Story(

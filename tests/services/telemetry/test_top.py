@@ -83,7 +83,9 @@ def test_a_daemon_that_just_started_has_the_rates_of_its_own_time(robot: Robot, 
     now_ns = time.monotonic_ns()
     guard = SpanRing(robot.config.spans("guard"), now_ns - 5 * S)
     run_a_while(guard, robot.ring("policy"), now_ns)
-    assert 90 < watcher(robot, opened).look().ticks <= 100
+    ticks = watcher(robot, opened).look().ticks
+    its_time_s = (time.monotonic_ns() - now_ns) / S + 5
+    assert 500 / its_time_s <= ticks <= 100
 
 
 def test_the_page_says_all_of_it(robot: Robot, opened: ExitStack) -> None:
@@ -128,7 +130,7 @@ def test_stale_data_is_marked(robot: Robot, opened: ExitStack) -> None:
     robot.report(written_ns=time.monotonic_ns() - 12 * S)
     seen = looks.look()
     assert not seen.up
-    assert "STALE: the guard's last report is 12 s old  it was ARMED" in shown(seen)
+    assert re.search(r"STALE: the guard's last report is \d\d s old  it was ARMED", shown(seen))
     robot.report(written_ns=time.monotonic_ns() + 3600 * S)
     assert "from before the machine was started" in shown(looks.look())
 

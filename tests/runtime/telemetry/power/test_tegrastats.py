@@ -13,6 +13,7 @@ import pytest
 from jetvla.runtime.clock import FakeClock
 from jetvla.runtime.errors import TelemetryError
 from jetvla.runtime.telemetry.power import Sampler, open_power_source
+from jetvla.runtime.telemetry.power import sampler as sampler_module
 from jetvla.runtime.telemetry.power.rail import Rail
 from jetvla.runtime.telemetry.power.tegrastats import PROGRAM, Tegrastats
 
@@ -106,7 +107,7 @@ def test_closing_ends_the_child_even_if_it_will_not(start: Start, tmp_path: Path
 
 def test_asked_for_by_name_it_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(TelemetryError, match=r"there is no .*usr/bin/tegrastats, which comes with Jetson Linux"):
-        open_power_source("tegrastats", root=tmp_path)
+        open_power_source("tegrastats", 30.0, root=tmp_path)
 
 
 def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
@@ -118,7 +119,10 @@ def test_a_program_that_cannot_be_started_is_named(tmp_path: Path) -> None:
         open_power_source("tegrastats", root=tmp_path)
 
 
-def test_its_first_line_is_waited_for_so_that_energy_has_no_gap(tmp_path: Path) -> None:
+def test_its_first_line_is_waited_for_so_that_energy_has_no_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler_module, "FIRST_S", PATIENCE_S)
     program = tmp_path / PROGRAM
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\nwhile sleep 0.1; do echo "{LINE}"; done\n')
