@@ -6,9 +6,7 @@ how to recover (DART: Laskey et al., "DART: Noise Injection for Robust Imitation
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from jetvla.calibration.simulator.scene import Scene, sample_scene
 from jetvla.calibration.simulator.task import SENTENCES, Task
 from jetvla.calibration.simulator.world import World
 from jetvla.runtime.clock import seconds_to_ns
+from jetvla.runtime.workers import workers
 
 STEP_S = 0.1
 _NOISE_M_S = 0.12
@@ -77,8 +76,7 @@ def record(directory: Path, seeds: Sequence[int], steps: int, jobs: int = 1) -> 
     write = partial(_write, directory, steps)
     if jobs == 1:
         return [write(seed) for seed in seeds]
-    # Spawned, because a fork would copy whatever threads and locks the caller has.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         return list(pool.map(write, seeds, chunksize=32))
 
 

@@ -15,6 +15,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jetvla.services.termination import ends_cleanly
+
 if TYPE_CHECKING:
     from jetvla.runtime.ros.session import RosSession
     from jetvla.services.simulated_robot import SimulatedRobot
@@ -48,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _record(arguments) if arguments.record is not None else _serve(arguments)
 
 
+@ends_cleanly()
 def _record(arguments: argparse.Namespace) -> int:
     from jetvla.calibration.simulator.demonstrations import STEP_S, record
     from jetvla.calibration.simulator.scene import seeds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from jetvla.runtime.config import load_config
 from jetvla.runtime.errors import EngineError, JetvlaError
 from jetvla.runtime.keys import load_trusted
 from jetvla.runtime.policy.model import Model, Step, open_model
+from jetvla.runtime.workers import workers
 from jetvla.services.profiling.collector import Misses, StageSamples
 from jetvla.services.profiling.memory import resident_mb
 from jetvla.services.profiling.record import EngineFacts, Figures
@@ -79,7 +79,7 @@ def open_engine(config: Path) -> Iterator[EngineProcess]:
     Raises:
         EngineError: with the message of whatever went wrong there.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+    with workers(1) as processes:
         yield EngineProcess(processes, config)
 
 
