@@ -37,25 +37,26 @@ class WatchedRobot:
         from jetvla.runtime.ros.spinner import Spinner
         from jetvla.services.simulated_robot import SimulatedRobot, Topics
 
-        self._resources = ExitStack()
-        session = self._resources.enter_context(RosSession("table_robot"))
-        # At the edge of the table, with room to go.
-        scene = replace(sample_scene(seeds("demo", 0, 1)[0]), start=(-0.19, 0.0))
-        self._robot = SimulatedRobot(scene, session, Topics(image="/unused"), camera_hz=1.0)
-        self._scene = scene
-        self.alive = False
-        self.missed: list[int] = []
-        self.lost: list[int] = []
-        qos = QoSProfile(
-            depth=1,
-            deadline=Duration(nanoseconds=round(DEADLINE_S * 1e9)),
-            liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
-            liveliness_lease_duration=Duration(nanoseconds=round(LEASE_S * 1e9)),
-        )
-        events = SubscriptionEventCallbacks(deadline=self._on_deadline, liveliness=self._on_liveliness)
-        session.node.create_subscription(Twist, "/cmd_vel", lambda _: None, qos, event_callbacks=events)
-        self._resources.enter_context(closing(Spinner(session)))
-        within(READY_S, lambda: self.alive, "the robot hears of a living guard")
+        with ExitStack() as resources:
+            session = resources.enter_context(RosSession("table_robot"))
+            # At the edge of the table, with room to go.
+            scene = replace(sample_scene(seeds("demo", 0, 1)[0]), start=(-0.19, 0.0))
+            self._robot = SimulatedRobot(scene, session, Topics(image="/unused"), camera_hz=1.0)
+            self._scene = scene
+            self.alive = False
+            self.missed: list[int] = []
+            self.lost: list[int] = []
+            qos = QoSProfile(
+                depth=1,
+                deadline=Duration(nanoseconds=round(DEADLINE_S * 1e9)),
+                liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+                liveliness_lease_duration=Duration(nanoseconds=round(LEASE_S * 1e9)),
+            )
+            events = SubscriptionEventCallbacks(deadline=self._on_deadline, liveliness=self._on_liveliness)
+            session.node.create_subscription(Twist, "/cmd_vel", lambda _: None, qos, event_callbacks=events)
+            resources.enter_context(closing(Spinner(session)))
+            within(READY_S, lambda: self.alive, "the robot hears of a living guard")
+            self._resources = resources.pop_all()
 
     def _on_deadline(self, event: Any) -> None:
         self.missed.append(time.monotonic_ns())

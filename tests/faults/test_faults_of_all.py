@@ -29,7 +29,8 @@ pytestmark = pytest.mark.ros
 
 WATCH_S = 1.0
 TICK_NS = 10_000_000
-DISK_BYTES = 512 * 1024
+# Room for the audit log of every row, tried five times, and for no ring of spans.
+DISK_BYTES = 1536 * 1024
 
 
 @contextmanager
@@ -78,6 +79,7 @@ def test_a_hung_policy(rig: Rig) -> None:
 
 
 def test_a_killed_guard_is_noticed_by_the_driver_and_the_robot_stops_by_itself(rig: Rig) -> None:
+    rig.repair()
     with WatchedRobot() as robot:
         rig.move()
         robot.begin()
@@ -93,6 +95,7 @@ def test_a_killed_guard_is_noticed_by_the_driver_and_the_robot_stops_by_itself(r
 
 
 def test_a_frozen_guard_that_goes_on_stops_and_makes_up_for_nothing(rig: Rig) -> None:
+    rig.repair()
     with WatchedRobot() as robot:
         rig.move()
         robot.begin()
@@ -106,7 +109,9 @@ def test_a_frozen_guard_that_goes_on_stops_and_makes_up_for_nothing(rig: Rig) ->
     after = commands.t_ns > thawed_ns
     assert (np.diff(commands.speeds[after]) <= 1e-9).all(), "it only brakes"
     assert commands.speeds[-1] == 0
-    assert np.diff(commands.t_ns[after]).min() > TICK_NS / 2, "a burst"
+    # One tick may be late and the next in time.
+    t_ns = commands.t_ns[after]
+    assert (t_ns[2:] - t_ns[:-2]).min() > TICK_NS / 2, "a burst"
     assert "stall" in {e.get("fault") for e in rig.audited(thawed_ns)}
     assert rig.audit_is_whole()
 
@@ -214,15 +219,14 @@ def test_a_full_disk_neither_stops_nor_hinders_anything(rig: Rig) -> None:
         pytest.skip("needs the right to mount a small file system")
     rig.move()
     since_ns = time.monotonic_ns()
-    filler = fill(disk)
-    time.sleep(WATCH_S)
-    went_on(rig, "disk full", since_ns)
-    released_ns = rig.bench.release()
-    within(5, lambda: rig.state == "DISARMED", "disarmed")
-    _make_events(rig)
-    within(5, lambda: "No space left on device" in rig.log.partition("audit: cannot write")[2], "it is said")
-    assert rig.daemons.dead() is None
-    filler.unlink()
+    with filled(disk):
+        time.sleep(WATCH_S)
+        went_on(rig, "disk full", since_ns)
+        released_ns = rig.bench.release()
+        within(5, lambda: rig.state == "DISARMED", "disarmed")
+        _make_events(rig)
+        within(5, lambda: "No space left on device" in rig.log.partition("audit: cannot write")[2], "it is said")
+        assert rig.daemons.dead() is None
     within(5, lambda: "audit: writes again" in rig.log, "it writes again")
     # Nothing has been lost, for all of it could wait.
     stopped(rig, "stop on a full disk", released_ns)
@@ -238,23 +242,27 @@ def test_what_a_full_disk_takes_from_the_audit_log_is_counted_and_said(rig: Rig)
     rig.move()
     rig.bench.release()
     within(5, lambda: rig.state == "DISARMED", "disarmed")
-    before, filler = rig.log, fill(disk)
-    _make_events(rig)
-    guard = rig.daemons.processes[GUARD]
-    guard.terminate()
-    assert guard.wait(10) == 0, rig.log[-2000:]
-    assert "lines are lost" in rig.log[len(before) :]
-    filler.unlink()
+    before = rig.log
+    with filled(disk):
+        _make_events(rig)
+        guard = rig.daemons.processes[GUARD]
+        guard.terminate()
+        assert guard.wait(60) == 0, rig.log[-2000:]
+        assert "lines are lost" in rig.log[len(before) :]
     rig.move()
     assert rig.audit_is_whole()
 
 
-def fill(disk: Path) -> Path:
-    """Leave no byte free on ``disk``; the file that takes them."""
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Not a byte is free on ``disk`` meanwhile."""
     filler = disk / "filler"
-    with pytest.raises(OSError, match="No space left"):
-        filler.write_bytes(bytes(DISK_BYTES))
-    return filler
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            filler.write_bytes(bytes(DISK_BYTES))
+        yield
+    finally:
+        filler.unlink()
 
 
 def _make_events(rig: Rig) -> None:
