@@ -255,10 +255,8 @@ def test_where_nobody_writes_there_is_no_file(config: Config, tmp_path: Path) ->
 RUN = [sys.executable, "-m", "jetvla.services", "trace", "--seconds", "600"]
 
 
-@pytest.mark.parametrize(("number", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGHUP, False)])
-def test_whoever_stops_it_keeps_what_it_has(
-    config: Config, config_path: Path, number: signal.Signals, kept: bool
-) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_stops_it_keeps_what_it_has(config: Config, config_path: Path, number: signal.Signals) -> None:
     robot, target = Robot(config, time.monotonic_ns()), config_path.parent / "run.json.gz"
     command = [*RUN, "-o", str(target), "--config", str(config_path)]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -272,13 +270,12 @@ def test_whoever_stops_it_keeps_what_it_has(
             robot.answer(time.monotonic_ns())
             time.sleep(0.1)
         running.send_signal(number)
-        assert running.wait(60) == (0 if kept else 128 + number)
+        assert running.wait(60) == 0
     finally:
         running.kill()
         running.wait()
     assert not partial.exists()
-    assert target.exists() == kept
-    assert not kept or len(View(target).flows) > 0
+    assert len(View(target).flows) > 0
 
 
 # What is wrong
