@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,16 @@ class EngineCache:
         """The newest whole entry that only the system's state sets apart from ``key``: CUDA, driver, JetPack or power
         mode. A library may take it still; how fast it is now nobody has measured. None if there is none.
         """
-        found: list[tuple[int, CompiledEngine]] = []
+        wanted, found = _lasting(_as_json(key)), []
         for path in self.root.glob(f"[!.]*/{ENTRY}"):
-            try:
+            with suppress(OSError, ValidationError):
                 entry = Entry.model_validate_json(path.read_bytes())
-                if _lasting(entry.key) == _lasting(_as_json(key)):
-                    found.append((path.stat().st_mtime_ns, _checked(path.parent, entry)))
-            except (OSError, ValidationError, EngineError):
-                continue
-        return max(found, key=lambda item: item[0], default=(0, None))[1]
+                if _lasting(entry.key) == wanted:
+                    found.append((path.stat().st_mtime_ns, path.parent, entry))
+        for _, folder, entry in sorted(found, key=lambda item: item[0], reverse=True):
+            with suppress(EngineError):
+                return _checked(folder, entry)
+        return None
 
     @contextmanager
     def publishing(self, key: EngineKey) -> Iterator[Publication]:

@@ -96,7 +96,7 @@ def asked_to_end() -> Iterator[EndRequest]:
     SIGHUP is a closed terminal or a lost connection; ignored by the parent process (``nohup``), it stays so.
     """
     asked = EndRequest()
-    heard = [n for n in (*ASKS, signal.SIGHUP) if n in ASKS or signal.getsignal(n) is not signal.SIG_IGN]
+    heard = ASKS if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*ASKS, signal.SIGHUP)
     former = {number: signal.signal(number, asked.ask) for number in heard}
     try:
         yield asked

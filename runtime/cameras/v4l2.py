@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +21,8 @@ from jetvla.runtime.errors import CameraError, MissingDependency
 
 if TYPE_CHECKING:
     from jetvla.runtime.config import V4l2Camera as Config
+
+log = logging.getLogger(__name__)
 
 # The kernel stamps buffers with CLOCK_MONOTONIC; a driver that does otherwise gives an age outside this.
 _MAX_AGE_NS = NS_PER_S
@@ -38,8 +40,10 @@ _REMEDIES = {
 
 def open_camera(name: str, config: Config, clock: Clock, _: ImageTopics | None) -> V4l2Camera:
     """Begin to open ``config.device`` at its size and rate; :meth:`V4l2Camera.read` tells if it gives none of that."""
-    if find_spec("cv2") is None:
-        raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless")
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("OpenCV", "a v4l2 camera", "pip install opencv-python-headless") from error
     return V4l2Camera(name, config.device, partial(_open_device, config), config.stamp, clock)
 
 
@@ -143,6 +147,8 @@ class V4l2Camera:
         self._thread.join(_CLOSE_S)
 
     def _work(self) -> None:
+        import cv2
+
         try:
             device = self._open()
             self._opened = True
@@ -152,8 +158,12 @@ class V4l2Camera:
                 device.release()
         except CameraError as error:
             self._latest.fail(error)
-        except Exception as error:  # noqa: BLE001 - without a word the camera would be silent for good
+        except cv2.error as error:
             self._latest.fail(CameraError(f"{self._where} failed: {error}"))
+        except Exception as error:
+            # Our own mistake; with its thread gone, the camera would be silent for good.
+            log.exception("%s failed", self._where)
+            self._latest.fail(CameraError(f"{self._where} failed: {error!r}"))
 
     def _drain(self, device: Any) -> None:
         seq = 0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 
 from jetvla.runtime.bundle import Bundle
@@ -196,9 +197,16 @@ def _ready(config: Config, daemons: Daemons, started_ns: int) -> tuple[Moment, .
     path = config.run_dir / MOMENTS
     if why := _missing(config, daemons, READY_S, path.exists):
         raise JetvlaError(f"the guard cannot be armed within {READY_S:g} s: {why}")
-    rings, first = Rings(config), _First()
-    _missing(config, daemons, OBEYS_S, lambda: first.command_ns(rings) is not None)
-    return _cold_start(started_ns, json.loads(path.read_text(encoding="utf-8")), rings, first)
+    rings, first_ends_ns = Rings(config), dict[str, int]()
+
+    def obeys() -> bool:
+        for span in chain(*rings.read()):
+            first_ends_ns.setdefault(span.stage, span.end_ns)
+        return "age" in first_ends_ns
+
+    _missing(config, daemons, OBEYS_S, obeys)
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return _cold_start(started_ns, told, rings.started_ns, first_ends_ns)
 
 
 def _missing(config: Config, daemons: Daemons, seconds: float, done: Callable[[], bool]) -> str:
@@ -216,39 +224,22 @@ def _missing(config: Config, daemons: Daemons, seconds: float, done: Callable[[]
     return ""
 
 
-class _First:
-    """When the first step and the first command ended that rings tell of."""
-
-    def __init__(self) -> None:
-        self._ends_ns: dict[str, int] = {}
-
-    def command_ns(self, rings: Rings) -> int | None:
-        """Read on; when the first command ended that obeys a frame, if there was one."""
-        for spans in rings.read():
-            for span in spans:
-                self._ends_ns.setdefault(span.stage, span.end_ns)
-        return self._ends_ns.get("age")
-
-    @property
-    def chunk_ns(self) -> int | None:
-        return self._ends_ns.get("step")
-
-
 def _require_running(daemons: Daemons) -> None:
     if (name := daemons.dead()) is not None:
         raise JetvlaError(f"the {name} process ended; its last lines say why")
 
 
-def _cold_start(started_ns: int, told: Mapping[str, int], rings: Rings, first: _First) -> tuple[Moment, ...]:
+def _cold_start(
+    started_ns: int, told: Mapping[str, int], opened_ns: Mapping[str, int], first_ends_ns: Mapping[str, int]
+) -> tuple[Moment, ...]:
     """From the start of the processes to the first command, in the order of time."""
-    command_ns = first.command_ns(rings)
     reached = {
-        "guard: manifest verified": rings.started_ns["guard"],
-        "policy: bundle verified": rings.started_ns["policy"],
+        "guard: manifest verified": opened_ns["guard"],
+        "policy: bundle verified": opened_ns["policy"],
         "first HELLO": told["hello"],
         "armed": told["armed"],
-        "first chunk": first.chunk_ns,
-        "first command that obeys a frame": command_ns,
+        "first chunk": first_ends_ns.get("step"),
+        "first command that obeys a frame": first_ends_ns.get("age"),
     }
     known = [(name, ns) for name, ns in reached.items() if ns is not None]
     return tuple(Moment(name, round((ns - started_ns) / 1e6, 1)) for name, ns in sorted(known, key=lambda m: m[1]))

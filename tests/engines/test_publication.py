@@ -128,7 +128,6 @@ def test_a_missing_parent_is_named(tmp_path: Path) -> None:
 _DIES = """
 import sys, time
 from pathlib import Path
-from jetvla.engines import publication
 from jetvla.engines.publication import published
 with published(Path(sys.argv[1]), overwrite=False) as folder:
     (folder / "step.fp32.onnx").write_text("half")

@@ -108,7 +108,7 @@ def test_the_guard_gets_chunks_in_its_turns_and_rests_in_the_others(signed_bundl
     found = beside(signed_bundle, engines, accepted=4)
     assert (found.alone.accepted, found.guarded.accepted) == (4, 4)
     # One to warm up, and the guarded turns', of which the last ones may come after the guard's last report.
-    assert 2 <= found.chunks <= 5
+    assert 3 <= found.chunks <= 5
     assert found.ticks > 0
     assert found.ratio.value == pytest.approx(found.guarded.ms / found.alone.ms)
 

@@ -117,6 +117,7 @@ def test_each_half_has_its_own_steps_seconds_and_energy(
         assert told.actions == made.stages[name].count
         assert told.watts == pytest.approx(10)
         assert told.millijoules_per_action is not None
+        assert told.millijoules_per_action * told.actions / 1e4 == pytest.approx(seconds, rel=0.5)
         assert told.millijoules_per_action * told.actions / 1e4 >= seconds * 0.99
     assert made.rate_hz <= 5.1
     assert other.rate_hz > made.rate_hz
