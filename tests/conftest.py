@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -82,6 +83,15 @@ def signed_bundle(tmp_path: Path, tiny_bundle: Path) -> Path:
     key, _ = create_key_pair("test", tmp_path / "keys")
     (bundle / SIGNATURE).write_bytes(sign((bundle / MANIFEST).read_bytes(), load_private_key(key)))
     return bundle
+
+
+@pytest.fixture
+def breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every policy started from now on breaks its engine as this file says by then; see tests/faults/broken."""
+    order, folder = tmp_path / "order", Path(__file__).parent / "faults" / "broken"
+    monkeypatch.setenv("JETVLA_TEST_BROKEN", str(order))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
+    return order
 
 
 @pytest.fixture(scope="session")

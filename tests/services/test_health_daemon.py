@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -34,14 +33,12 @@ from jetvla.services.store.watch import fresh_status
 from jetvla.services.supervisor import Daemons
 from jetvla.services.termination import EndRequest
 
-from ..faults.broken.sitecustomize import BROKEN
 from .bundles import Maker
 
 # Only for a test that would otherwise hang; nothing here measures speed.
 PATIENCE_S = 120.0
 # Times what a bundle asks for that is too much.
 WILD = 100
-BREAKS = Path(__file__).parent.parent / "faults" / "broken"
 
 
 class RealUnits:
@@ -213,18 +210,15 @@ def test_a_bundle_that_is_too_slow_is_rolled_back(
     units: RealUnits,
     tmp_path: Path,
     request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
+    breaks: Path,
 ) -> None:
-    order = tmp_path / "order"
-    monkeypatch.setenv(BROKEN, str(order))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(BREAKS), os.environ.get("PYTHONPATH")))))
     store, clock, path = Store(tmp_path / "store"), MonotonicClock(), load_config(config).status
     change(config, "trial", missed=2, seconds=10**4)
     first = commit_first(store, make)
     slow = put(store, make(2), make)
     units.start()
     wait_for(lambda: (seen := fresh_status(path, clock)) and seen.policy_bundle == slow and seen.chunks > 10)
-    order.write_text("slow")
+    breaks.write_text("slow")
     request.getfixturevalue("service")
     assert "missed deadlines, and 2 are allowed" in failure_of(store, slow)
     wait_for(lambda: store.current == first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -21,10 +20,9 @@ from jetvla.runtime.link.protocol import ChunkMessage, Health, Hello, Idle, Idle
 from jetvla.runtime.link.server import LinkLost
 from jetvla.services.policy_process import PolicyProcess
 
-from ..faults.broken.sitecustomize import BROKEN, HANGS
+from ..faults.broken.sitecustomize import HANGS
 
 PATIENCE_S = 60.0
-BREAKS = Path(__file__).parent.parent / "faults" / "broken"
 # What the fixtures of conftest.py give: a started policy daemon, and a guard's socket that keeps what comes.
 Daemon = Any
 FakeGuard = Any
@@ -76,15 +74,12 @@ def test_a_signal_ends_it_cleanly_even_without_a_guard(
 
 
 def test_a_signal_ends_it_while_it_starts(
-    place: Path, configured: Configure, start: Callable[[Path], Daemon], monkeypatch: pytest.MonkeyPatch
+    place: Path, configured: Configure, start: Callable[[Path], Daemon], breaks: Path
 ) -> None:
-    order = place / "order"
-    order.write_text("hangs")
-    monkeypatch.setenv(BROKEN, str(order))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(BREAKS), os.environ.get("PYTHONPATH")))))
+    breaks.write_text("hangs")
     pictures(place / "pictures")
     daemon, give_up = start(configured()), time.monotonic() + PATIENCE_S
-    while not (place / HANGS).exists():
+    while not breaks.with_name(HANGS).exists():
         assert time.monotonic() < give_up, daemon.log.read_text()
         time.sleep(0.01)
     assert daemon.end() == 0, daemon.log.read_text()
